@@ -1,0 +1,51 @@
+# Everything runs in .venv, which the first command makes.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= auto
+
+.PHONY: demo test lint docs package clean
+
+demo: $(VENV)/demo.stamp
+	@$(BIN)/basix-cti demo
+
+test: $(VENV)/dev.stamp erlang
+	$(BIN)/python -m pytest -n $(JOBS)
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff check --extend-select T20 basix_cti
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(VENV)/dev.stamp
+	$(BIN)/sphinx-build -W -n -q -b html docs docs/_build/html
+
+package: $(VENV)/dev.stamp
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/twine check --strict dist/*
+
+.PHONY: erlang
+erlang:
+	@tools/install-erlang
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo "Python 3.10 or later is needed; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "No venv could be made. On Debian: apt-get install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+
+$(VENV)/demo.stamp: $(BIN)/python setup.py
+	@echo "Installing basix_cti and its simulator into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[simulator]'
+	@touch $@
+
+$(VENV)/dev.stamp: $(BIN)/python setup.py
+	@echo "Installing basix_cti with what its tests need into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/demo.stamp
+
+clean:
+	rm -rf $(VENV) build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

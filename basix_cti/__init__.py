@@ -1,0 +1,75 @@
+"""Events of a Basix PBX, told to Python callbacks.
+
+The public names; see :class:`CTIHandler` for what can be told, and :class:`CTIClient` for how to connect.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from .auth import ApiToken, ApiUser, Auth, Ticket, TicketService
+from .client import CTIClient
+from .commands import Command
+from .elements import (
+    Channel,
+    ChannelWaiting,
+    Customer,
+    Domain,
+    Element,
+    EndUser,
+    Group,
+    GroupMember,
+    MessageWaiting,
+    OtherInfo,
+    ParkedChannel,
+    ParkInfo,
+    QueuedChannel,
+    State,
+    Target,
+    Terminal,
+    UnknownElement,
+    User,
+)
+from .events import Event, Session
+from .handler import CTIHandler
+from .limits import Limits
+from .parser import MessageParser
+from .state import Picture
+from .version import __version__
+
+__all__ = [
+    "ApiToken",
+    "ApiUser",
+    "Auth",
+    "CTIClient",
+    "CTIHandler",
+    "Channel",
+    "ChannelWaiting",
+    "Command",
+    "Customer",
+    "Domain",
+    "Element",
+    "EndUser",
+    "Event",
+    "Group",
+    "GroupMember",
+    "Limits",
+    "MessageParser",
+    "MessageWaiting",
+    "OtherInfo",
+    "ParkInfo",
+    "ParkedChannel",
+    "Picture",
+    "QueuedChannel",
+    "Session",
+    "State",
+    "Target",
+    "Terminal",
+    "Ticket",
+    "TicketService",
+    "UnknownElement",
+    "User",
+    "__version__",
+]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -1,0 +1,208 @@
+"""The dispatcher thread, which makes every call into user code, and the bounded queue before it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from .errors import ConnectionLost
+from .events import Connected, Disconnected, Event, Failed, InfoEvent, InitialInfo, Overflowed
+from .handler import CTIHandler, deliver
+from .state import Picture, Tracker
+
+__all__ = ["Dispatcher"]
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 128
+_inside = threading.local()
+
+
+@dataclass(slots=True)
+class _Overflow:
+    """Messages that found no room, until the dispatcher has caught up."""
+
+    count: int = 0
+    missed: set[str] = field(default_factory=set)
+    received_at: float = 0.0
+
+
+class Dispatcher:
+    """Takes events from the I/O thread and calls the handler's hooks in a thread of its own, in order.
+
+    It serves one life of a client, from start to stop; the tracker goes on from life to life.
+
+    Two pictures are kept. ``newest`` is what has arrived; it belongs to the I/O thread. ``picture`` is what has been
+    told; it belongs to the dispatcher thread. When the queue is full, messages are dropped, and as soon as it has been
+    worked off, the difference between the two is told.
+
+    Args:
+        handler: whose hooks are called.
+        tracker: keeps the picture of what has been told; used in the dispatcher thread alone.
+        former: the dispatcher of the life before, closed; its last hook comes before the first of this one. None for
+            none.
+        max_events: how many events may wait.
+        max_bytes: how many bytes of messages may wait.
+        told: called after the full state of an element was told, in the dispatcher thread.
+        name: what the thread's name starts with.
+    """
+
+    def __init__(
+        self,
+        handler: CTIHandler,
+        tracker: Tracker,
+        former: Dispatcher | None,
+        *,
+        max_events: int,
+        max_bytes: int,
+        told: Callable[[], None],
+        name: str,
+    ) -> None:
+        self.newest: Picture = Picture() if former is None else former.newest._copy()
+        self._handler = handler
+        self._tracker = tracker
+        self._former = former
+        self._max_events = max_events
+        self._max_bytes = max_bytes
+        self._told = told
+        self._queue: deque[tuple[Event, int]] = deque()
+        self._bytes = 0
+        self._overflow: _Overflow | None = None
+        self._changed = threading.Condition()
+        self._closed = False
+        self._in_session = False
+        self._thread = threading.Thread(target=self._run, name=f"{name}-dispatcher", daemon=True)
+
+    @property
+    def waiting(self) -> int:
+        """How many events wait to be told."""
+        return len(self._queue)
+
+    # From the I/O thread
+
+    def offer(self, event: Event, size: int) -> None:
+        """Take one event from the wire; ignored after :meth:`close`.
+
+        Args:
+            event: what to tell.
+            size: bytes that it may take in memory; 0 for an event of the connection itself, which is never dropped.
+        """
+        with self._changed:
+            if self._closed:
+                return
+            if isinstance(event, InfoEvent):
+                self.newest._put(event)
+            elif isinstance(event, InitialInfo):
+                self.newest._take_initial(event)
+            elif isinstance(event, Connected):
+                self.newest._new_connection(event.session.number)
+            if not size:
+                self._in_session = isinstance(event, Connected) or (
+                    self._in_session and not isinstance(event, Disconnected)
+                )
+            if size:
+                full = len(self._queue) >= self._max_events or self._bytes + size > self._max_bytes
+                if full and self._overflow is None:
+                    logger.warning("hooks are too slow: %d events wait, further ones are dropped", len(self._queue))
+                    self._overflow = _Overflow()
+                    self._changed.notify()
+                if self._overflow is not None:
+                    self._overflow.count += 1
+                    self._overflow.received_at = event.received_at
+                    if isinstance(event, InitialInfo):
+                        self._overflow.missed.add(event.element)
+                    return
+            self._queue.append((event, size))
+            self._bytes += size
+            if len(self._queue) == 1:
+                self._changed.notify()
+
+    # From any thread
+
+    def start(self) -> None:
+        """Start the thread; it begins when that of the former life has ended."""
+        self._thread.start()
+
+    def close(self, reason: ConnectionLost) -> None:
+        """Let the thread end after the hook that runs now; of what waits, only events of the connection are told.
+
+        Args:
+            reason: what ``on_disconnect`` gets, if the I/O thread has not told the end of its connection itself.
+        """
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+            self._overflow = None
+            self._queue = deque((event, size) for event, size in self._queue if not size)
+            self._bytes = 0
+            if self._in_session:
+                self._queue.append((Disconnected(reason, received_at=time.time()), 0))
+            self._changed.notify()
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the thread's end, at most ``timeout`` seconds; True if it has ended, or cannot be waited for."""
+        if self._thread.ident is None or self.is_inside_hook():
+            return True
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def is_inside_hook(self) -> bool:
+        """True in a thread that calls hooks of this client, of whatever life."""
+        return getattr(_inside, "tracker", None) is self._tracker
+
+    # In the dispatcher thread
+
+    def _run(self) -> None:
+        _inside.tracker = self._tracker
+        if self._former is not None:
+            self._former._end()
+            self._former = None
+        logger.debug("dispatcher thread started")
+        while True:
+            batch, overflow, newest = self._next()
+            for event, size in batch:
+                if not (size and self._closed):
+                    self._tell(self._tracker.track(event))
+            if overflow is not None and newest is not None:
+                self._tell(iter([Overflowed(overflow.count, received_at=overflow.received_at)]))
+                self._tell(self._tracker.catch_up(newest, overflow.missed, overflow.received_at), droppable=True)
+            elif not batch:
+                break
+        logger.debug("dispatcher thread ended")
+
+    def _end(self) -> None:
+        """Wait until this life's last hook has returned."""
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _next(self) -> tuple[list[tuple[Event, int]], _Overflow | None, Picture | None]:
+        """The next events; or, when all are told, what was dropped. Nothing of both at the end."""
+        batch: list[tuple[Event, int]] = []
+        with self._changed:
+            while not (self._queue or self._overflow or self._closed):
+                self._changed.wait()
+            while self._queue and len(batch) < _BATCH:
+                batch.append(self._queue.popleft())
+                self._bytes -= batch[-1][1]
+            if batch or self._overflow is None:
+                return batch, None, None
+            overflow, self._overflow = self._overflow, None
+            return batch, overflow, self.newest._copy()
+
+    def _tell(self, events: Iterator[Event], *, droppable: bool = False) -> None:
+        """Call the hooks for events; nothing that they raise, not even SystemExit, ends the thread."""
+        try:
+            for event in events:
+                if droppable and self._closed:
+                    break
+                deliver(self._handler, event, guard=BaseException)
+                if isinstance(event, InitialInfo):
+                    self._told()
+        except Exception as error:
+            logger.exception("an event could not be told; please report this as a bug of basix_cti")
+            deliver(self._handler, Failed(error, received_at=time.time()), guard=BaseException)

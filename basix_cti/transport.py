@@ -1,0 +1,779 @@
+"""One WebSocket connection: opening it under one deadline, reading and writing without blocking, limits.
+
+The WebSocket itself (handshake, frames, masks, close) is websocket-client's. TCP and TLS are opened here, and what
+websocket-client gets as its socket is a :class:`_Stream`: a buffer that is filled in large chunks, and that bounds
+what a handshake may take in time and bytes. Everything here is called from one thread, the I/O thread, because a TLS
+socket does not bear two.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import secrets
+import selectors
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+import websocket
+
+from .auth import Auth
+from .endpoint import Endpoint, checked, one_line
+from .errors import (
+    AuthError,
+    ConnectError,
+    ConnectionClosed,
+    ConnectionLost,
+    ConnectTimeout,
+    CTIError,
+    HandshakeError,
+    ProtocolError,
+    TicketError,
+    TLSError,
+)
+from .limits import Limits
+
+__all__ = ["Aside", "Connection", "Interrupted", "Waker", "connect"]
+
+logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+
+class _HasFileno(Protocol):
+    def fileno(self) -> int: ...
+
+
+_CHUNK = 64 * 1024
+# However much arrives, the I/O thread looks up from reading after so many pieces.
+_CHUNKS_A_TURN = 64
+_PIECES_A_TURN = 2000
+_LONGEST_WAIT = 3600.0
+_MAX_HANDSHAKE = 64 * 1024
+_STATUS_LINE = 200
+_MAX_UNSENT = 4 * 1024 * 1024
+_TIMES_UP = "within the {timeout:g} s of connect_timeout"
+
+_PROTOCOL_ERROR = 1002
+_TOO_BIG = 1009
+
+
+class Interrupted(Exception):
+    """stop() was called while a connection was being made."""
+
+
+class Waker:
+    """Wakes the I/O thread from a wait, from any thread."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+        self.stopping = False
+
+    def fileno(self) -> int:
+        """What to wait on for reading."""
+        return self._reader.fileno()
+
+    def wake(self) -> None:
+        """End the present wait, or the next one."""
+        with contextlib.suppress(OSError):  # full (it will wake anyhow), or closed (nobody waits)
+            self._writer.send(b"\0")
+
+    def stop(self) -> None:
+        """Wake, and let every wait from now on end at once."""
+        self.stopping = True
+        self.wake()
+
+    def wait(self, timeout: float) -> None:
+        """Wait for :meth:`wake`, at most ``timeout`` seconds."""
+        if not self.stopping:
+            wait_for(self, None, False, timeout)
+        self.drain()
+
+    def drain(self) -> None:
+        """Forget the calls of :meth:`wake` so far."""
+        with contextlib.suppress(OSError):
+            while self._reader.recv(4096):
+                pass
+
+    def close(self) -> None:
+        """Give the sockets back."""
+        self._reader.close()
+        self._writer.close()
+
+
+# Unlike select(), poll() takes descriptors beyond 1,023, which a busy server has.
+_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
+
+
+def wait_for(waker: Waker, sock: _HasFileno | None, write: bool, timeout: float) -> bool:
+    """Wait until the waker is woken or the socket is ready; ``timeout`` in seconds.
+
+    Args:
+        waker: always waited for.
+        sock: what to read from or, with ``write``, to write to as well; None for nothing.
+        write: wait for writing, too.
+        timeout: at most so long, and never longer than an hour; 0 or less only looks.
+
+    Returns:
+        True if the socket is ready.
+    """
+    with _Selector() as selector:
+        selector.register(waker, selectors.EVENT_READ)
+        if sock is not None:
+            selector.register(sock, selectors.EVENT_READ | (selectors.EVENT_WRITE if write else 0))
+        ready = selector.select(min(max(0.0, timeout), _LONGEST_WAIT))
+        return any(key.fileobj is sock for key, _ in ready)
+
+
+class _Deadline:
+    """One bound for a step of many parts."""
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        self._end = time.monotonic() + timeout
+
+    def left(self) -> float:
+        return self._end - time.monotonic()
+
+    def share(self, parts: int) -> _Deadline:
+        return _Deadline(max(0.0, self.left()) / max(1, parts))
+
+
+class _Call(Generic[_T]):
+    def __init__(self, function: Callable[[], _T]) -> None:
+        self.function = function
+        self.done = threading.Event()
+        self.result: list[_T] = []
+        self.error: BaseException | None = None
+
+    def run(self, wake: Callable[[], None]) -> None:
+        try:
+            self.result.append(self.function())
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.done.set()
+            wake()
+
+
+class Aside:
+    """Runs calls that may block without end (name look-up, a ticket's fetch), each in a short-lived thread.
+
+    A call that is given up goes on in its thread, and the next one starts only after it has ended: a resolver that
+    hangs costs one thread, not one an attempt.
+
+    Args:
+        name: of the threads.
+        what: the call, in an error.
+    """
+
+    def __init__(self, name: str, what: str) -> None:
+        self._name = name
+        self._what = what
+        self._last: _Call[Any] | None = None
+
+    def call(self, function: Callable[[], _T], waker: Waker, deadline: _Deadline) -> _T:
+        """The result of ``function``; what it raises is raised.
+
+        Raises:
+            ConnectTimeout: the deadline passed.
+            Interrupted: the waker's stop was called.
+        """
+        if self._last is not None:
+            self._wait(self._last, waker, deadline)
+        call = _Call(function)
+        self._last = call
+        threading.Thread(target=call.run, args=(waker.wake,), name=self._name, daemon=True).start()
+        self._wait(call, waker, deadline)
+        self._last = None
+        if call.error is not None:
+            raise call.error
+        return call.result[0]
+
+    def _wait(self, call: _Call[Any], waker: Waker, deadline: _Deadline) -> None:
+        while not call.done.is_set():
+            _check(waker, deadline, f"{self._what} took too long")
+            waker.wait(deadline.left())
+
+
+def _check(waker: Waker, deadline: _Deadline, what: str) -> None:
+    if waker.stopping:
+        raise Interrupted
+    if deadline.left() <= 0:
+        raise ConnectTimeout(f"no connection {_TIMES_UP.format(timeout=deadline.timeout)}: {what}")
+
+
+def _await_socket(sock: socket.socket, waker: Waker, deadline: _Deadline, what: str, *, write: bool) -> None:
+    """Wait until the socket can be read, or with ``write`` also until it can be written."""
+    while True:
+        _check(waker, deadline, what)
+        if wait_for(waker, sock, write, deadline.left()):
+            return
+        waker.drain()
+
+
+# --- the stream that websocket-client reads and writes ----------------------------------------------------------
+
+
+class _NoBytes(Exception):
+    """The buffer is empty: the frame goes on when more has arrived."""
+
+
+class _Stream:
+    """A non-blocking socket with a buffer each way, in the shape that websocket-client expects of a socket.
+
+    Until :meth:`upgraded` is called it waits for bytes, under the deadline and a bound on their number; from then on it
+    only hands out what :meth:`fill` has brought.
+    """
+
+    def __init__(self, sock: socket.socket, waker: Waker, deadline: _Deadline) -> None:
+        self.sock = sock
+        self.last_received = time.monotonic()
+        self.head = bytearray()
+        self._waker = waker
+        self._deadline: _Deadline | None = deadline
+        self._received = 0
+        self._pieces = 0
+        self._chunk = b""
+        self._pos = 0
+        self.unsent = bytearray()
+
+    def upgraded(self) -> None:
+        """The handshake is over."""
+        self._deadline = None
+
+    def gettimeout(self) -> float:
+        """0: websocket-client must not wait by itself."""
+        return 0.0
+
+    def settimeout(self, timeout: float | None) -> None:
+        """Ignored; deadlines are kept here."""
+
+    def fileno(self) -> int:
+        return self.sock.fileno()
+
+    def shutdown(self, how: int) -> None:
+        self.sock.shutdown(how)
+
+    @property
+    def _closed(self) -> bool:
+        return self.sock.fileno() < 0
+
+    def close(self) -> None:
+        self.sock.close()
+
+    def recv(self, size: int) -> bytes:
+        """At most ``size`` bytes, at least one."""
+        if self._deadline is not None:
+            return self._recv_waiting(size, self._deadline)
+        self._pieces += 1
+        if self._pos >= len(self._chunk) or self._pieces > _PIECES_A_TURN:
+            raise _NoBytes
+        return self._take(size)
+
+    def _take(self, size: int) -> bytes:
+        data = self._chunk[self._pos : self._pos + size]
+        self._pos += len(data)
+        return data
+
+    def new_turn(self) -> None:
+        """Hand out bytes again after a turn that was cut short."""
+        self._pieces = 0
+
+    def send(self, data: bytes | str) -> int:
+        """Take all of it; :meth:`flush` brings it onto the wire."""
+        raw = data.encode() if isinstance(data, str) else data
+        self.unsent += raw
+        return len(raw)
+
+    def fill(self) -> bool:
+        """Read what is there, once; False if there is nothing.
+
+        Raises:
+            EOFError: the peer has ended the stream.
+            OSError: the connection broke.
+        """
+        try:
+            data = self.sock.recv(_CHUNK)
+        except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return False
+        if not data:
+            raise EOFError
+        self.last_received = time.monotonic()
+        self._chunk = data if self._pos >= len(self._chunk) else self._chunk[self._pos :] + data
+        self._pos = 0
+        return True
+
+    def drop(self) -> None:
+        """Forget what was read and not handed out."""
+        self._chunk = b""
+        self._pos = 0
+
+    def flush(self) -> bool:
+        """Send what the socket takes; True if at least one byte went out, or nothing is left.
+
+        Raises:
+            OSError: the connection broke.
+        """
+        sent = 0
+        try:
+            while self.unsent:
+                with memoryview(self.unsent)[:_CHUNK] as view:
+                    count = self.sock.send(view)
+                del self.unsent[:count]
+                sent += count
+        except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        return bool(sent) or not self.unsent
+
+    def buffered(self) -> bool:
+        """True if bytes have been read, and not been handed out yet."""
+        return self._pos < len(self._chunk)
+
+    def pending(self) -> bool:
+        """True if there are bytes that no select would announce: in the buffer, or inside TLS."""
+        return self.buffered() or (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0)
+
+    def _recv_waiting(self, size: int, deadline: _Deadline) -> bytes:
+        while self.unsent:
+            self.flush()
+            if self.unsent:
+                _await_socket(self.sock, self._waker, deadline, "the handshake was not read", write=True)
+        while not self.buffered() and not self.fill():
+            _await_socket(self.sock, self._waker, deadline, "the handshake was not answered", write=False)
+        data = self._take(size)
+        self._received += len(data)
+        if len(self.head) < _STATUS_LINE:
+            self.head += data
+        if self._received > _MAX_HANDSHAKE:
+            raise HandshakeError(f"the answer to the handshake exceeds {_MAX_HANDSHAKE} bytes; is this a Basix PBX?")
+        return data
+
+
+class _FrameTooBig(Exception):
+    """A frame or message exceeds max_frame."""
+
+
+class _BoundedFrames(websocket.frame_buffer):
+    """Cuts frames out of the stream, and checks a frame's length before its first byte is taken."""
+
+    def __init__(self, recv: Callable[[int], bytes], limit: int) -> None:
+        super().__init__(recv, True)
+        self._limit = limit
+        self._part = bytearray()
+
+    def recv_strict(self, bufsize: int) -> bytes:
+        while (lacking := bufsize - len(self._part)) > 0:
+            self._part += self.recv(min(lacking, _CHUNK))
+        whole = bytes(self._part)
+        self._part.clear()
+        return whole
+
+    def recv_length(self) -> None:
+        super().recv_length()
+        assert self.header is not None
+        assert self.length is not None
+        fin, opcode, masked = self.header[0], self.header[4], self.header[5]
+        if masked:
+            raise websocket.WebSocketProtocolException("the frame is masked")
+        if opcode >= 8 and (self.length > 125 or not fin):
+            problem = f"control frame of {self.length} bytes" if fin else "a control frame in parts"
+            raise websocket.WebSocketProtocolException(problem)
+        if self.length > self._limit:
+            raise _FrameTooBig(f"a frame of {self.length} bytes, the limit is {self._limit}")
+
+    def partial(self) -> bool:
+        """True in the middle of a frame."""
+        return self.header is not None or bool(self._part)
+
+
+class _BoundedMessage(websocket.continuous_frame):
+    """Joins fragments, and bounds what they make together."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(False, True)
+        self._limit = limit
+        self._size = 0
+
+    def add(self, frame: websocket.ABNF) -> None:
+        self._size = len(frame.data) + (self._size if self.cont_data else 0)
+        if self._size > self._limit:
+            raise _FrameTooBig(f"fragments of {self._size} bytes, the limit is {self._limit}")
+        first = self.cont_data is None
+        super().add(frame)
+        if first and not frame.fin and self.cont_data is not None:
+            # Grows in place, where bytes would be copied for each fragment.
+            self.cont_data[1] = bytearray(self.cont_data[1])
+
+    def partial(self) -> bool:
+        """True between the fragments of a message."""
+        return bool(self.cont_data)
+
+
+# --- the connection ---------------------------------------------------------------------------------------------
+
+
+class Connection:
+    """A WebSocket connection that is up. Called from the I/O thread alone.
+
+    Attributes:
+        lost: why it is over; None while it is up.
+        peer: the address of the other end, ``host:port``.
+        tls: the TLS version; None in the clear.
+        partial_since: since when a message is incomplete, by the monotonic clock in seconds; None when none is.
+        unsent_since: since when the peer has taken no byte of what waits to be sent; None when nothing waits.
+    """
+
+    def __init__(self, stream: _Stream, ws: websocket.WebSocket, limits: Limits) -> None:
+        self._stream = stream
+        self._ws = ws
+        self._frames = ws.frame_buffer = _BoundedFrames(stream.recv, limits.max_frame)
+        self._message = ws.cont_frame = _BoundedMessage(limits.max_frame)
+        self._text_frames = 0
+        self.lost: ConnectionLost | None = None
+        self.partial_since: float | None = None
+        self.unsent_since: float | None = None
+        sock = stream.sock
+        self.tls = sock.version() if isinstance(sock, ssl.SSLSocket) else None
+        self.peer = _address(sock)
+
+    def is_over(self) -> bool:
+        """True once :attr:`lost` tells why."""
+        return self.lost is not None
+
+    def fileno(self) -> int:
+        """What to wait on."""
+        return self._stream.fileno()
+
+    @property
+    def last_received(self) -> float:
+        """When the last byte arrived, by the monotonic clock in seconds."""
+        return self._stream.last_received
+
+    @property
+    def wants_write(self) -> bool:
+        """True if something waits to be sent."""
+        return bool(self._stream.unsent)
+
+    @property
+    def unsent(self) -> int:
+        """How many bytes wait to be sent."""
+        return len(self._stream.unsent)
+
+    @property
+    def has_more(self) -> bool:
+        """True if there is something to read that waiting on the socket would not show."""
+        return self._stream.pending()
+
+    def receive(self) -> list[bytes]:
+        """The messages that have arrived whole, in order, but not too many at once (see :attr:`has_more`).
+
+        :attr:`lost` is set when the connection ended behind them.
+        """
+        messages: list[bytes] = []
+        self._stream.new_turn()
+        try:
+            self._parse(messages)  # what the latest turn, or the handshake, has left
+            for _ in range(_CHUNKS_A_TURN):
+                if self.lost is not None or self._stream.buffered() or not self._stream.fill():
+                    break
+                self._parse(messages)
+        except EOFError:
+            self.lost = ConnectionLost("the connection ended without a close frame")
+        except OSError as error:
+            self.lost = ConnectionLost(f"the connection broke ({_of(error)})")
+        except _FrameTooBig as error:
+            self._fail(_TOO_BIG, str(error))
+        except websocket.WebSocketException as error:
+            self._fail(_PROTOCOL_ERROR, str(error))
+        if not self._is_partial():
+            self.partial_since = None
+        elif self.partial_since is None:
+            self.partial_since = time.monotonic()
+        return messages
+
+    def _is_partial(self) -> bool:
+        return self._frames.partial() or self._message.partial()
+
+    def _parse(self, messages: list[bytes]) -> None:
+        while self.lost is None:
+            try:
+                opcode, frame = self._ws.recv_data_frame(True)
+            except _NoBytes:
+                return
+            if not self._is_partial():
+                self.partial_since = None
+            if opcode == websocket.ABNF.OPCODE_BINARY:
+                messages.append(bytes(frame.data))
+            elif opcode == websocket.ABNF.OPCODE_TEXT:
+                self._ignore_text(len(frame.data))
+            elif opcode == websocket.ABNF.OPCODE_CLOSE:
+                self._closed(frame.data)
+            if len(self._stream.unsent) > _MAX_UNSENT:
+                self._fail(_PROTOCOL_ERROR, "pings come faster than their answers are taken")
+
+    def _ignore_text(self, size: int) -> None:
+        self._text_frames += 1
+        level = logging.WARNING if self._text_frames == 1 else logging.DEBUG
+        logger.log(level, "text frame of %d bytes ignored, number %d on this connection", size, self._text_frames)
+
+    def _closed(self, data: bytes) -> None:
+        code: int | None = struct.unpack("!H", data[:2])[0] if len(data) >= 2 else None
+        reason = one_line(bytes(data[2:]).decode("utf-8", "replace"))
+        told = "without a code" if code is None else f"with code {code}"
+        because = f": {reason}" if reason else ""
+        self.lost = ConnectionClosed(f"the PBX closed the connection {told}{because}", code, reason)
+
+    def _fail(self, code: int, problem: str) -> None:
+        self.fail(ProtocolError(f"connection given up, code {code}: {one_line(problem)}", code, one_line(problem)))
+
+    def fail(self, lost: ConnectionLost) -> None:
+        """End the connection from this side, with a close frame if ``lost`` has a code."""
+        self.lost = lost
+        if lost.code is not None:
+            self.close(lost.code)
+
+    def send_text(self, text: str) -> None:
+        """Put one text message into the outgoing buffer."""
+        self._ws.send(text)
+
+    def ping(self) -> None:
+        """Put a ping into the outgoing buffer."""
+        self._ws.ping()
+
+    def close(self, code: int) -> None:
+        """Put a close frame into the outgoing buffer; the peer answers by ending the connection."""
+        self._ws.send_close(code)
+
+    def flush(self) -> None:
+        """Send what the peer takes."""
+        try:
+            moved = self._stream.flush()
+        except OSError as error:
+            # What has arrived before the break can still be read, and may tell more.
+            self._stream.unsent.clear()
+            self.unsent_since = None
+            if self.lost is None and not isinstance(error, ConnectionError):
+                self.lost = ConnectionLost(f"the connection broke ({_of(error)})")
+            return
+        if not self._stream.unsent:
+            self.unsent_since = None
+        elif moved or self.unsent_since is None:
+            self.unsent_since = time.monotonic()
+
+    def ended_by_peer(self) -> bool:
+        """Read and drop what still comes; True once the peer has ended the connection, too."""
+        try:
+            while self._stream.fill():
+                self._stream.drop()
+        except (EOFError, OSError):
+            return True
+        return False
+
+    def abandon(self) -> None:
+        """Give the socket back, without a word to the peer."""
+        self._stream.close()
+
+
+def _of(error: OSError) -> str:
+    return one_line(error.strerror or str(error) or type(error).__name__)
+
+
+def _address(sock: socket.socket) -> str | None:
+    try:
+        host, port = sock.getpeername()[:2]
+    except OSError:
+        return None
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def connect(
+    endpoint: Endpoint,
+    query: Sequence[tuple[str, str]],
+    auth: Auth,
+    context: ssl.SSLContext | None,
+    limits: Limits,
+    timeout: float,
+    waker: Waker,
+    look_up: Aside,
+    fetch: Aside,
+) -> Connection:
+    """Open one connection: name, TCP, TLS, ticket and WebSocket handshake, all within ``timeout`` seconds.
+
+    Args:
+        endpoint, query, auth, context: where to, how to log in, TLS settings (None for none).
+        limits: bounds for one message.
+        timeout: seconds for all of it.
+        waker: its stop interrupts.
+        look_up, fetch: where name look-ups and tickets' fetches are called.
+
+    Raises:
+        ConnectError: it did not come about; the subclass tells at which step.
+        Interrupted: the waker's stop was called.
+    """
+    deadline = _Deadline(timeout)
+    sock = _open_tcp(endpoint, waker, deadline, look_up)
+    try:
+        if context is not None:
+            sock = _open_tls(sock, endpoint, context, waker, deadline)
+        # A ticket expires within seconds, so it is fetched last.
+        uri = endpoint.uri(query)
+        header = fetch.call(lambda: _authorize(auth, uri), waker, deadline) if auth.blocking else _authorize(auth, uri)
+        stream = _Stream(sock, waker, deadline)
+        connection = _open_websocket(stream, endpoint, uri, header, limits)
+    except BaseException:
+        sock.close()
+        raise
+    return connection
+
+
+def _authorize(auth: Auth, uri: str) -> str | None:
+    failure: CTIError
+    try:
+        header = auth.authorization(uri)
+        return header if header is None else checked("the Authorization header", header)
+    except ConnectError as error:
+        failure = error
+    except BaseException as error:
+        # Its text may hold anything, the ticket included.
+        failure = TicketError(f"fetching a ticket failed with {type(error).__name__}; see the fetch given to Ticket()")
+    raise failure
+
+
+def _open_tcp(endpoint: Endpoint, waker: Waker, deadline: _Deadline, aside: Aside) -> socket.socket:
+    where = endpoint.address
+
+    def look_up() -> list[tuple[Any, ...]]:
+        return list(socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM))
+
+    try:
+        addresses = aside.call(look_up, waker, deadline)
+    except (OSError, UnicodeError) as error:
+        told = _of(error) if isinstance(error, OSError) else "not a valid host name"
+        raise ConnectError(f"the name {endpoint.host} was not found ({told}); check server and DNS") from None
+    failure: ConnectError = ConnectError(f"the name {endpoint.host} has no address")
+    for number, (family, kind, proto, _, address) in enumerate(addresses):
+        share = deadline.share(len(addresses) - number)
+        try:
+            sock = socket.socket(family, kind, proto)
+        except OSError as error:  # an address family that this machine does not have, or no descriptor left
+            failure = ConnectError(f"{where} cannot be reached ({_of(error)})")
+            continue
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            with contextlib.suppress(BlockingIOError):
+                sock.connect(address)
+            _await_socket(sock, waker, share, f"{where} did not accept", write=True)
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                raise OSError(code, os.strerror(code))
+        except ConnectTimeout:
+            sock.close()
+            failure = ConnectTimeout(f"no connection {_TIMES_UP.format(timeout=deadline.timeout)}: {where} is silent")
+        except OSError as error:
+            sock.close()
+            failure = ConnectError(f"{where} cannot be reached ({_of(error)}); is the PBX up, and the port right?")
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise failure
+
+
+def _open_tls(
+    sock: socket.socket, endpoint: Endpoint, context: ssl.SSLContext, waker: Waker, deadline: _Deadline
+) -> ssl.SSLSocket:
+    where = endpoint.address
+    try:
+        tls = context.wrap_socket(sock, server_hostname=endpoint.host, do_handshake_on_connect=False)
+    except (OSError, ValueError) as error:
+        raise TLSError(f"TLS with {where} failed ({one_line(str(error))})") from None
+    try:
+        while True:
+            try:
+                tls.do_handshake()
+                return tls
+            except ssl.SSLWantReadError:
+                _await_socket(tls, waker, deadline, "TLS was not answered", write=False)
+            except ssl.SSLWantWriteError:
+                _await_socket(tls, waker, deadline, "TLS was not read", write=True)
+    except ssl.SSLCertVerificationError as error:
+        tls.close()
+        told = one_line(error.verify_message)
+        raise TLSError(f"the certificate of {where} is not trusted ({told}); see verify= and ca_file=") from None
+    except OSError as error:
+        tls.close()
+        raise TLSError(f"TLS with {where} failed ({_of(error)}); does this port speak TLS?") from None
+    except BaseException:
+        tls.close()
+        raise
+
+
+def _open_websocket(
+    stream: _Stream, endpoint: Endpoint, uri: str, authorization: str | None, limits: Limits
+) -> Connection:
+    failure: BaseException
+    try:
+        ws = websocket.create_connection(
+            # websocket-client keeps cookies by host name for the whole process, and would send one client's session
+            # along with another client's login. Of this URL it uses only the rest; for a host that nobody knows, and
+            # that is in no domain, there is no cookie.
+            f"{endpoint.scheme}://{secrets.token_hex(16)}{uri}",
+            host=endpoint.host_header,
+            socket=stream,
+            header=[] if authorization is None else [f"Authorization: {authorization}"],
+            suppress_origin=True,
+            redirect_limit=0,
+            skip_utf8_validation=True,
+            enable_multithread=False,
+        )
+    except Interrupted:
+        raise
+    except CTIError as error:
+        failure = _refused(stream, endpoint) or error
+    except Exception as error:
+        # Besides its own errors, websocket-client lets through what its parsing of an odd answer raises. Their texts
+        # may quote headers, so none of them goes into ours.
+        failure = _refused(stream, endpoint) or HandshakeError(
+            f"{endpoint.url} did not answer as a WebSocket does ({type(error).__name__}); is this a Basix PBX?"
+        )
+    else:
+        # websocket-client 1.9.0 takes a redirection that it does not follow for a connection.
+        if _status(stream) == 101:
+            stream.upgraded()
+            return Connection(stream, ws, limits)
+        failure = _refused(stream, endpoint) or HandshakeError(f"{endpoint.url} did not answer as a WebSocket does")
+    # Raised here, the error has no context: the frames of the handshake hold the login.
+    raise failure.with_traceback(None)
+
+
+def _status(stream: _Stream) -> int | None:
+    match = re.match(rb"HTTP/\d\.\d (\d{3})", stream.head)
+    return int(match[1]) if match else None
+
+
+def _refused(stream: _Stream, endpoint: Endpoint) -> HandshakeError | None:
+    """What the HTTP status says, if there is one and it is no upgrade."""
+    status = _status(stream)
+    where = endpoint.url
+    if status is None:
+        return None
+    if status in (401, 403):
+        return AuthError(f"{where} refused the login (HTTP {status}): check domain, token and rights", status)
+    if 300 <= status < 400:
+        return HandshakeError(f"{where} redirects elsewhere (HTTP {status}), which is not followed", status)
+    if status != 101:
+        return HandshakeError(f"{where} answered HTTP {status} instead of a WebSocket; check server and path", status)
+    return None

@@ -1,0 +1,60 @@
+"""Build and metadata of basix_cti; tools are configured in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "basix_cti" / "version.py").read_text("utf-8"), re.MULTILINE)
+assert VERSION is not None, "basix_cti/version.py holds the version"
+
+SIMULATOR = ["aiohttp>=3.11,<4"]
+TEST = [
+    *SIMULATOR,
+    "hypothesis>=6.100",
+    "pytest>=8.2",
+    "pytest-timeout>=2.3",
+    "pytest-xdist>=3.6",
+    "trustme>=1.2",
+]
+LINT = ["build>=1.2", "mypy>=1.13", "ruff>=0.8", "twine>=6", "types-setuptools"]
+DOCS = [*SIMULATOR, "sphinx>=8.1", "furo>=2024.8"]
+
+setup(
+    name="basix_cti",
+    version=VERSION[1],
+    description="Events of a Basix PBX (channels, users, groups, voicemail), told to Python callbacks",
+    long_description=(HERE / "README.rst").read_text("utf-8"),
+    long_description_content_type="text/x-rst",
+    license="MIT",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=find_packages(include=["basix_cti", "basix_cti.*"]),
+    package_data={"basix_cti": ["py.typed"]},
+    install_requires=["websocket-client>=1.9,!=1.9.1"],
+    extras_require={
+        "simulator": SIMULATOR,
+        "test": TEST,
+        "lint": LINT,
+        "docs": DOCS,
+        "dev": [*TEST, *LINT, *DOCS],
+    },
+    entry_points={"console_scripts": ["basix-cti = basix_cti.cli:main"]},
+    keywords="basix brastel cti telephony pbx freeswitch erlang bert websocket",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Telecommunications Industry",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Communications :: Telephony",
+        "Typing :: Typed",
+    ],
+)

@@ -1,0 +1,174 @@
+"""A PBX that does on purpose what it should not: a WebSocket server whose every byte a test decides."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import socket
+import ssl
+import struct
+from types import TracebackType
+
+from basix_cti import bert
+
+TIMEOUT = 20.0
+BINARY, TEXT, CONTINUATION, CLOSE, PING, PONG = 2, 1, 0, 8, 9, 10
+
+
+def frame(payload: bytes, opcode: int = BINARY, *, fin: bool = True, rsv: int = 0, claim: int | None = None) -> bytes:
+    """One unmasked WebSocket frame; ``claim`` lies about its length."""
+    size = len(payload) if claim is None else claim
+    head = bytes([(0x80 if fin else 0) | rsv << 4 | opcode])
+    if size < 126:
+        return head + bytes([size]) + payload
+    if size < 65536:
+        return head + b"\x7e" + struct.pack("!H", size) + payload
+    return head + b"\x7f" + struct.pack("!Q", size) + payload
+
+
+def message(term: object) -> bytes:
+    """One frame that holds a term."""
+    return frame(bert.encode(term))
+
+
+class Link:
+    """One accepted connection, from the server's side."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.request = ""
+        self.headers: dict[str, str] = {}
+        self._buffer = b""
+
+    def read_request(self) -> None:
+        """Read the client's handshake."""
+        while b"\r\n\r\n" not in self._buffer:
+            data = self.sock.recv(65536)
+            if not data:
+                raise EOFError("the client left before its request was whole")
+            self._buffer += data
+        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+        self.request, *lines = head.decode("latin-1").split("\r\n")
+        self.headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+    def upgrade_answer(self, extra: str = "") -> bytes:
+        """The answer that accepts the handshake."""
+        key = self.headers["sec-websocket-key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        accept = base64.b64encode(hashlib.sha1(key.encode(), usedforsecurity=False).digest()).decode()
+        return (
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Accept: {accept}\r\n{extra}\r\n"
+        ).encode()
+
+    def upgrade(self, extra: str = "") -> Link:
+        """Read the client's handshake and accept it."""
+        self.read_request()
+        self.send(self.upgrade_answer(extra))
+        return self
+
+    def send(self, data: bytes) -> None:
+        """Bytes onto the wire, as they are."""
+        self.sock.sendall(data)
+
+    def recv_frame(self) -> tuple[int, bytes]:
+        """The next frame of the client, unmasked: opcode and payload. EOFError at the end of the stream."""
+        head = self._take(2)
+        size = head[1] & 0x7F
+        if size == 126:
+            size = struct.unpack("!H", self._take(2))[0]
+        elif size == 127:
+            size = struct.unpack("!Q", self._take(8))[0]
+        assert head[1] & 0x80, "a client masks its frames"
+        mask = self._take(4)
+        data = self._take(size)
+        return head[0] & 0x0F, bytes(byte ^ mask[index % 4] for index, byte in enumerate(data))
+
+    def wait_end(self) -> None:
+        """Read until the client ends the connection, properly or not."""
+        with contextlib.suppress(OSError):
+            while self.sock.recv(65536):
+                pass
+
+    def finish(self) -> None:
+        """End with a FIN, and read what the client still sends: bytes left unread would turn it into a reset."""
+        self.sock.shutdown(socket.SHUT_WR)
+        self.wait_end()
+        self.close()
+
+    def reset(self) -> None:
+        """End with a TCP reset."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
+    def close(self) -> None:
+        """End with a FIN, without a close frame."""
+        self.sock.close()
+
+    def _take(self, size: int) -> bytes:
+        while len(self._buffer) < size:
+            data = self.sock.recv(65536)
+            if not data:
+                raise EOFError
+            self._buffer += data
+        data, self._buffer = self._buffer[:size], self._buffer[size:]
+        return data
+
+
+class Peer:
+    """Listens on a free port of 127.0.0.1; a test accepts and steers each connection itself."""
+
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        self._context = context
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        # Else the kernel's buffers grow with what comes, on some machines beyond all that a client has to send, and a
+        # peer that stops reading is one that takes everything.
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        self._listener.settimeout(TIMEOUT)
+        self._links: list[Link] = []
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"{'ws' if context is None else 'wss'}://127.0.0.1:{self.port}"
+
+    def accept(self) -> Link:
+        """The next connection, TLS done, request not read."""
+        sock, _ = self._listener.accept()
+        sock.settimeout(TIMEOUT)
+        if self._context is not None:
+            sock = self._context.wrap_socket(sock, server_side=True)
+        link = Link(sock)
+        self._links.append(link)
+        return link
+
+    def accept_raw(self) -> Link:
+        """The next connection, nothing done."""
+        sock, _ = self._listener.accept()
+        sock.settimeout(TIMEOUT)
+        link = Link(sock)
+        self._links.append(link)
+        return link
+
+    def has_visitor(self) -> bool:
+        """True if a connection waits to be accepted; does not wait."""
+        self._listener.settimeout(0)
+        try:
+            sock, _ = self._listener.accept()
+        except BlockingIOError:
+            return False
+        finally:
+            self._listener.settimeout(TIMEOUT)
+        self._links.append(Link(sock))
+        return True
+
+    def close(self) -> None:
+        """End all connections and stop listening."""
+        for link in self._links:
+            link.close()
+        self._listener.close()
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,112 @@
+"""What README, the documentation and examples/ show runs as it stands there."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from basix_cti.simulator import Simulator
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
+PAGES = [ROOT / "README.rst", *sorted((ROOT / "docs").glob("*.rst"))]
+LIMIT = 30.0
+
+
+def blocks(page: Path) -> list[str]:
+    """The Python code blocks of a page."""
+    found = re.findall(r"^\.\. code-block:: python\n\n((?:    .*\n|\n)+)", page.read_text("utf-8"), re.MULTILINE)
+    return [textwrap.dedent(code) for code in found]
+
+
+SCRIPTS = [
+    pytest.param(code, id=f"{page.name}-{number}") for page in PAGES for number, code in enumerate(blocks(page), 1)
+]
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[Simulator]:
+    with Simulator(domain="test1.com") as simulator:
+        traffic = simulator.play(seed=1, calls_per_minute=30, speed=40)
+        yield simulator
+        traffic.stop()
+
+
+@pytest.fixture
+def environment(simulator: Simulator) -> dict[str, str]:
+    return {
+        **os.environ,
+        "BASIX_CTI_SERVER": simulator.url,
+        "BASIX_CTI_DOMAIN": simulator.domain,
+        "BASIX_CTI_TOKEN": simulator.token,
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def run(script: Path, environment: dict[str, str], enough: Callable[[list[str]], bool]) -> list[str]:
+    """The lines that a script prints until it ends by itself, or until it is interrupted because they are enough."""
+    lines: list[str] = []
+    interrupted = False
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for line in process.stdout:
+            lines.append(line.rstrip("\n"))
+            if not interrupted and enough(lines):
+                interrupted = True
+                process.send_signal(signal.SIGINT)
+        told = process.stderr.read()
+        status = process.wait(LIMIT)
+    assert status == 0 or (interrupted and "KeyboardInterrupt" in told), f"status {status}: {told}"
+    assert "Error" not in told, told
+    return lines
+
+
+def matches(pattern: str) -> Callable[[list[str]], bool]:
+    """Enough is a line that matches."""
+    return lambda lines: re.fullmatch(pattern, lines[-1]) is not None
+
+
+@pytest.mark.parametrize("code", SCRIPTS)
+def test_page(code: str, environment: dict[str, str], tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(code, "utf-8")
+    run(script, environment, enough=lambda lines: len(lines) == 12)
+
+
+def test_readme_shows_a_handler(environment: dict[str, str], tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(blocks(ROOT / "README.rst")[0], "utf-8")
+    lines = run(script, environment, enough=matches(r"0\d+ calling None"))
+    assert lines[0].endswith("channels are up")
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("screen.py", r".+: calls \d+"),
+        ("parking_board.py", r"parked: .*\d: [0-9*]+ \(by user\d+\)"),
+        ("own_websocket.py", r"[0-9a-f-]{36} NEW_CHANNEL"),
+    ],
+)
+def test_example(name: str, pattern: str, environment: dict[str, str]) -> None:
+    lines = run(ROOT / "examples" / name, environment, enough=matches(pattern))
+    assert any(re.fullmatch(pattern, line) for line in lines), lines
+
+
+def test_every_example_is_tested() -> None:
+    assert EXAMPLES == ["own_websocket.py", "parking_board.py", "screen.py"]
+
+
+def test_there_is_code_to_run() -> None:
+    assert len(SCRIPTS) >= 20

@@ -1,0 +1,216 @@
+"""Imports run one way only: from the rim of the package inwards. Held by reading the sources, not by importing."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "basix_cti"
+
+# A module of the core imports only from earlier layers. Modules that are in none are leaves.
+LAYERS = (
+    {"version", "errors", "limits"},
+    {"etf"},
+    {"bert"},
+    {"values"},
+    {"elements"},
+    {"events"},
+    {"protocol", "state", "handler"},
+    {"parser"},
+    {"endpoint"},
+    {"auth"},
+    {"transport", "commands", "dispatcher"},
+    {"io_thread"},
+    {"client"},
+)
+RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
+
+# Without sockets, threads or clocks; and what of these some have leave to import.
+SANS_IO = {
+    "version",
+    "errors",
+    "limits",
+    "etf",
+    "bert",
+    "values",
+    "elements",
+    "events",
+    "protocol",
+    "state",
+    "handler",
+    "parser",
+    "commands",
+}
+OUTSIDE = {
+    "asyncio",
+    "concurrent",
+    "http",
+    "multiprocessing",
+    "os",
+    "queue",
+    "random",
+    "requests",
+    "sched",
+    "select",
+    "selectors",
+    "signal",
+    "socket",
+    "socketserver",
+    "ssl",
+    "subprocess",
+    "threading",
+    "time",
+    "urllib.request",
+    "websocket",
+}
+LEAVE = {"parser": {"time"}, "commands": {"threading"}}
+
+
+def imports(path: Path, package: str = "basix_cti") -> Iterator[str]:
+    """The full names of all modules that a source imports: at its top, in functions, and for type checkers alone."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            source = ".".join([*base, *([node.module] if node.module else [])])
+            yield source
+            # "from . import bert" names modules, "from .etf import Term" does not.
+            yield from (f"{source}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in (
+            "__import__",
+            "import_module",
+            "importlib.import_module",
+        ):
+            yield "importlib"
+
+
+def ours(path: Path) -> set[str]:
+    """The modules of the package that a source imports, by their first name; ``__init__`` for the package itself."""
+    found = set()
+    for name in imports(path):
+        if name == "basix_cti":
+            continue  # "from . import x": what follows names x
+        if name.startswith("basix_cti."):
+            first = name.split(".")[1]
+            found.add(first if (PACKAGE / f"{first}.py").exists() or (PACKAGE / first).is_dir() else "__init__")
+    return found
+
+
+def others(path: Path) -> set[str]:
+    """What a source imports from elsewhere, with all the packages that it lies in."""
+    found: set[str] = set()
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] != "basix_cti":
+            found |= {".".join(parts[: count + 1]) for count in range(len(parts))}
+    return found
+
+
+def source(module: str) -> Path:
+    return PACKAGE / f"{module}.py"
+
+
+@pytest.mark.parametrize("module", sorted(RANK))
+def test_a_module_of_the_core_imports_only_from_layers_below(module: str) -> None:
+    assert source(module).exists()
+    wrong = {name for name in ours(source(module)) if RANK.get(name, len(LAYERS)) >= RANK[module]}
+    assert not wrong, f"{module} imports {sorted(wrong)}"
+
+
+def test_the_package_itself_imports_the_core_alone() -> None:
+    assert ours(PACKAGE / "__init__.py") <= RANK.keys()
+
+
+def test_endpoint_and_auth_know_nothing_of_the_protocol() -> None:
+    for module in ("endpoint", "auth"):
+        assert not ours(source(module)) & {
+            "etf",
+            "bert",
+            "values",
+            "elements",
+            "events",
+            "protocol",
+            "state",
+            "handler",
+        }
+
+
+def test_the_sans_io_modules_and_the_connection_do_not_know_each_other() -> None:
+    for module in SANS_IO - {"commands"}:
+        assert ours(source(module)) <= SANS_IO
+    assert not ours(source("transport")) & {"etf", "bert", "protocol", "state", "handler", "events"}
+
+
+def test_there_are_no_cycles() -> None:
+    """Also among the leaves, and whatever the table above says."""
+    graph = {path.stem: ours(path) - {path.stem} for path in PACKAGE.glob("*.py")}
+    while free := {module for module, needs in graph.items() if not needs & graph.keys()}:
+        graph = {module: needs for module, needs in graph.items() if module not in free}
+    assert not graph
+
+
+@pytest.mark.parametrize("module", sorted(RANK.keys() - {"transport"}))
+def test_only_transport_imports_websocket(module: str) -> None:
+    assert "websocket" not in others(source(module))
+
+
+def test_transport_does_import_websocket() -> None:
+    assert "websocket" in others(source("transport"))
+
+
+@pytest.mark.parametrize("module", sorted(SANS_IO))
+def test_the_sans_io_modules_have_no_sockets_threads_or_clocks(module: str) -> None:
+    assert not others(source(module)) & OUTSIDE - LEAVE.get(module, set())
+
+
+@pytest.mark.parametrize("module", sorted(RANK.keys() - {"transport"}))
+def test_the_core_needs_the_standard_library_alone(module: str) -> None:
+    foreign = {"aiohttp", "websocket", "requests", "numpy", "hypothesis", "pytest", "importlib"}
+    assert not others(source(module)) & foreign
+
+
+class TestTheReading:
+    """The functions above must themselves see what there is to see."""
+
+    @pytest.mark.parametrize(
+        ("text", "module", "found"),
+        [
+            ("from .state import Picture", "state", True),
+            ("from . import state", "state", True),
+            ("from . import bert, state as s", "state", True),
+            ("import basix_cti.state", "state", True),
+            ("from basix_cti.state import Picture", "state", True),
+            ("from basix_cti import state", "state", True),
+            ("def f():\n    from .state import Picture", "state", True),
+            ("if TYPE_CHECKING:\n    from .state import Picture", "state", True),
+            ("from .simulator.wire import Wire", "simulator", True),
+            ("from . import CTIClient", "__init__", True),
+            ("from .values import state", "state", False),
+            ("import state", "state", False),
+        ],
+    )
+    def test_ours(self, text: str, module: str, found: bool, tmp_path: Path) -> None:
+        (tmp_path / "x.py").write_text(text, "utf-8")
+        assert (module in ours(tmp_path / "x.py")) is found
+
+    @pytest.mark.parametrize(
+        ("text", "found"),
+        [
+            ("import time", {"time"}),
+            ("import time as clock", {"time"}),
+            ("from time import monotonic", {"time"}),
+            ("def f():\n    import time", {"time"}),
+            ("import urllib.request", {"urllib.request"}),
+            ("from urllib import request", {"urllib.request"}),
+            ("import importlib\nimportlib.import_module('time')", {"importlib"}),
+            ("__import__('time')", {"importlib"}),
+            ("from .time import x", set()),
+        ],
+    )
+    def test_others(self, text: str, found: set[str], tmp_path: Path) -> None:
+        (tmp_path / "x.py").write_text(text, "utf-8")
+        assert others(tmp_path / "x.py") & (OUTSIDE | {"importlib"}) == found

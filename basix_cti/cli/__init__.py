@@ -1,0 +1,76 @@
+"""The command ``basix-cti``: watch a PBX, simulate one, or see both at work.
+
+================  ========================================================
+module            is for
+================  ========================================================
+``tail``          printing what happens at a PBX
+``simulate``      a simulated PBX on loopback
+``demo``          both of them at work
+``options``       the arguments that commands share, and the token
+``describe``      events in words
+================  ========================================================
+
+Exit status: 0 for an end as asked for, 1 for a failure, 2 for wrong arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from ..errors import CTIError
+from ..version import __version__
+from . import demo, simulate, tail
+from .options import TOKEN_VARIABLE, Failure
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: the arguments without the program's name; None for those of the process.
+
+    Returns:
+        The exit status.
+    """
+    args = _parser().parse_args(argv)
+    level = (logging.ERROR, logging.INFO, logging.DEBUG)[min(args.verbose, 2)]
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        status: int = args.run(args)
+    except KeyboardInterrupt:
+        return 0
+    except BrokenPipeError:  # whoever read the output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer has no reader
+        return 0
+    except (Failure, CTIError, ValueError, OSError) as error:
+        sys.stderr.write(f"basix-cti: {error}\n")
+        return 1
+    return status
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="basix-cti",
+        description="Events of a Basix PBX on the command line.",
+        epilog=f"A token is never an argument, which other users of the machine could see: it comes from the variable "
+        f"{TOKEN_VARIABLE} or from --token-file.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"basix-cti {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in (tail, simulate, demo):
+        command.add_to(commands)
+    return parser

@@ -1,0 +1,120 @@
+"""``basix-cti demo``: a simulated PBX and a client of it, in one process."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+import time
+from collections import Counter
+from typing import TextIO
+
+from ..auth import ApiToken, ApiUser, Auth
+from ..client import CTIClient
+from ..elements import Channel, MessageWaiting, ParkInfo
+from ..events import Event
+from .options import SubParsers, add_traffic, make_simulator, positive_seconds
+from .tail import Printer
+
+_DEMO_SECONDS = 15.0
+
+
+def add_to(commands: SubParsers) -> None:
+    """Add the command and its arguments."""
+    demo = commands.add_parser(
+        "demo",
+        help="see a simulated PBX and a client at work",
+        description="Run a simulated PBX and a client in one process, and show the calls. On a terminal it goes on "
+        f"until it is interrupted, elsewhere for {_DEMO_SECONDS:g} s.",
+        allow_abbrev=False,
+    )
+    demo.add_argument("--seconds", type=positive_seconds, help="end after so many seconds")
+    demo.add_argument("--first-generation", action="store_true", help="speak the protocol of 2016 to 2018")
+    add_traffic(demo, calls=15.0, speed=12.0)
+    demo.add_argument("-v", "--verbose", action="count", default=0, help="log more to stderr; twice for all")
+    demo.set_defaults(run=run)
+
+
+class _Demo(Printer):
+    """Shows calls as people speak of them, and counts them."""
+
+    def __init__(self, out: TextIO) -> None:
+        super().__init__(out)
+        self.counts: Counter[str] = Counter()
+
+    def on_event(self, event: Event) -> None:
+        self.counts["events"] += 1
+
+    def on_initial_chan_info(self, channels: list[Channel]) -> None:
+        self.say("login", f"{len(channels)} channels are up")
+
+    def on_chan_info(self, channel: Channel) -> None:
+        if channel.direction != "inbound":  # the legs that the PBX offers to its users
+            return
+        if channel.is_hung_up:
+            self.counts["ended"] += 1
+            seconds = channel.talk_duration
+            talked = "not answered" if seconds is None else f"after {seconds:.0f} s of talk"
+            self.say("ended", f"{_who(channel)}: {channel.hangup_cause or 'unknown cause'}, {talked}")
+        elif channel.last_event == "NEW_CHANNEL":
+            self.counts["rang"] += 1
+            self.say("rings", f"{_who(channel)} calls {channel.called_number or '?'}")
+        elif channel.last_event == "CHANNEL_ANSWER":
+            self.counts["answered"] += 1
+            waited = channel.wait_duration
+            self.say("answered", f"{_who(channel)}" + ("" if waited is None else f" after {waited:.0f} s"))
+
+    def on_park_info(self, park: ParkInfo) -> None:
+        self.counts["parked"] += 1
+        self.say("parked", f"in slot {park.slot}" + (f" by {park.parker_name}" if park.parker_name else ""))
+
+    def on_unpark_info(self, park: ParkInfo) -> None:
+        self.say("unparked", f"from slot {park.slot}")
+
+    def on_mwi_info(self, mwi: MessageWaiting) -> None:
+        self.counts["voicemail"] += 1
+        self.say("voicemail", f"{mwi.target_name or mwi.target_id} has {mwi.new_messages} new")
+
+    def say(self, what: str, text: str) -> None:
+        """One line of the show."""
+        self.write(f"{time.strftime('%H:%M:%S')}  {what:<9}  {text}")
+
+
+def _who(channel: Channel) -> str:
+    customer = channel.end_user.items[0].name if channel.end_user and channel.end_user.items else None
+    return " ".join(part for part in (channel.calling_number or "?", customer or channel.calling_name) if part)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show calls until interrupted, or for a while."""
+    simulator = make_simulator(args)
+    auth: Auth = ApiToken(simulator.domain, simulator.token)
+    if args.first_generation:
+        auth = ApiUser(simulator.domain, simulator.api_user, simulator.token)
+    seconds = args.seconds if args.seconds or sys.stdout.isatty() else _DEMO_SECONDS
+    show = _Demo(sys.stdout)
+    until = f"for {seconds:g} s" if seconds else "until you press Ctrl-C"
+    show.write(f"A simulated PBX and a client of it, {until}; speed x{args.speed:g}.")
+    with simulator:
+        client = CTIClient(simulator.url, show, auth=auth, app_name="demo", full_events=True)
+        traffic = simulator.play(calls_per_minute=args.calls_per_minute, speed=args.speed)
+        timer = threading.Timer(seconds, show.enough.set) if seconds else None
+        if timer is not None:
+            timer.daemon = True
+            timer.start()
+        try:
+            show.run(client)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            if timer is not None:
+                timer.cancel()
+            traffic.stop()
+        left = len(client.state.channels)
+    counts = show.counts
+    show.write(
+        f"Summary: {counts['events']} events; {counts['rang']} calls, {counts['answered']} answered, "
+        f"{counts['parked']} parked, {counts['voicemail']} voicemail messages, {counts['ended']} ended; "
+        f"{left} channels are still up."
+    )
+    return 0 if counts["rang"] else 1

@@ -1,0 +1,68 @@
+"""Events in words, one line each."""
+
+from __future__ import annotations
+
+import time
+
+from ..elements import Channel, Element, MessageWaiting, ParkInfo
+from ..events import Connected, Disconnected, Event, Failed, InfoEvent, InitialInfo, Msg, Overflowed, SystemMsg
+
+
+def clock(seconds: float) -> str:
+    """The local time of day, with milliseconds, of seconds since the epoch."""
+    return time.strftime("%H:%M:%S", time.localtime(seconds)) + f".{int(seconds % 1 * 1000):03d}"
+
+
+def describe(event: Event) -> str | None:
+    """One line for people about an event; None for one that is not worth a line, or is told elsewhere."""
+    if isinstance(event, InfoEvent):
+        if not event.news:
+            return None
+        mark = " (in a gap)" if event.synthetic else ""
+        lines = [f"{event.element} {event.event}: {describe_item(event.item)}{mark}"]
+        if event.park is not None:
+            lines.append(_parking("parked", event.park))
+        if event.unpark is not None:
+            lines.append(_parking("left", event.unpark))
+        if event.mwi is not None:
+            lines.append(_voicemail(event.mwi))
+        return "; ".join(lines)
+    if isinstance(event, InitialInfo):
+        return f"{event.element}: {len(event.items)} present"
+    if isinstance(event, SystemMsg):
+        return f"system message: {event.msg}"
+    if isinstance(event, Msg):
+        return f"message: {event.msg}"
+    if isinstance(event, Connected):
+        return f"connected to {event.session.url}"
+    if isinstance(event, Disconnected):
+        return f"disconnected: {event.reason}"
+    if isinstance(event, Overflowed):
+        return f"{event.count} messages dropped, the output is too slow"
+    if isinstance(event, Failed):
+        return None
+    return f"unknown: {event.to_dict()}"
+
+
+def describe_item(item: Element) -> str:
+    """A few words for people about an object."""
+    if isinstance(item, Channel):
+        state = item.hangup_cause or "ended" if item.is_hung_up else item.state.name if item.state else "?"
+        slot = item.state.data.get("slot") if item.state and not item.is_hung_up else None
+        who = item.calling_number or "?"
+        if item.calling_name:
+            who += f" {item.calling_name}"
+        target = item.called_number or (item.target and (item.target.name or item.target.address)) or "?"
+        return f"{who} -> {target}, {state}{f' {slot}' if slot is not None else ''} [{item.uuid}]"
+    known = [
+        f"{name}={value}" for name, value in item.to_dict().items() if isinstance(value, str | int) and value != ""
+    ]
+    return " ".join(known[:6]) or "nothing known"
+
+
+def _parking(what: str, park: ParkInfo) -> str:
+    return f"{what} slot {park.slot}" + (f" by {park.parker_name}" if what == "parked" and park.parker_name else "")
+
+
+def _voicemail(mwi: MessageWaiting) -> str:
+    return f"voicemail of {mwi.target_name or mwi.target_id}: {mwi.new_messages} new, {mwi.saved_messages} saved"

@@ -21,10 +21,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 
-from . import etf
+from . import decoder, etf
 from .errors import EncodeError
-from .etf import Atom, ErlangMap, Fun, ImproperList, Term
 from .limits import DEFAULT_LIMITS, Limits
+from .terms import Atom, ErlangMap, Fun, ImproperList, Term, make_map
 
 __all__ = ["Regex", "decode", "encode"]
 
@@ -50,12 +50,12 @@ def decode(data: bytes | bytearray | memoryview, *, limits: Limits = DEFAULT_LIM
     Raises:
         DecodeError: as :func:`basix_cti.etf.decode`.
     """
-    return etf._decode(data, limits, _from_bert)
+    return decoder.decode_counted(data, limits, _from_bert)[0]
 
 
 def decode_counted(data: bytes, limits: Limits) -> tuple[Term, int, int]:
     """As :func:`decode`; beside the value, the bytes of its encoding when inflated, and how many terms it holds."""
-    return etf._decode_counted(data, limits, _from_bert)
+    return decoder.decode_counted(data, limits, _from_bert)
 
 
 def encode(term: Term, *, compressed: bool = False, latin1_atoms: bool = False) -> bytes:
@@ -82,7 +82,7 @@ def _from_bert(items: tuple[Term, ...]) -> Term:
         pairs = [] if items[2] is None else items[2]
         if type(pairs) is list and all(type(pair) is tuple and len(pair) == 2 for pair in pairs):
             try:
-                return etf._mapping(pairs)
+                return make_map(pairs)
             except ValueError:  # a key that is there twice
                 return items
     elif len(items) == 5 and kind == "time" and all(type(part) is int for part in items[2:]):

@@ -10,12 +10,24 @@ Source: the wire document (docs/protocol), section "Elements".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
-from .etf import Term
+from .readers import (
+    read_end_user,
+    read_integer,
+    read_json,
+    read_origination,
+    read_other_info,
+    read_scalar,
+    read_state,
+    read_tags,
+    read_target,
+    read_text,
+)
+from .terms import Term
 from .values import (
     Customer,
     EndUser,
@@ -28,28 +40,17 @@ from .values import (
     avatar_url,
     message_counts,
     moment,
-    plain,
-    read_end_user,
-    read_integer,
-    read_json,
-    read_origination,
-    read_other_info,
-    read_scalar,
-    read_state,
-    read_tags,
-    read_target,
-    read_text,
     seconds_between,
 )
 
 __all__ = [
+    "CLASSES",
     "Channel",
     "ChannelWaiting",
     "Customer",
     "Domain",
     "Element",
     "EndUser",
-    "FieldPlan",
     "Group",
     "GroupMember",
     "Key",
@@ -58,6 +59,7 @@ __all__ = [
     "ParkInfo",
     "ParkedChannel",
     "QueuedChannel",
+    "Reader",
     "State",
     "Target",
     "Terminal",
@@ -71,7 +73,8 @@ Key: TypeAlias = "str | int | float | bool | tuple[Scalar, Scalar]"
 
 CHANNEL_HANGUP = "CHANNEL_HANGUP"
 
-_Reader: TypeAlias = Callable[[Term], Any]
+Reader: TypeAlias = Callable[[Term], Any]
+"""Makes a field's value of a term."""
 _E = TypeVar("_E", bound="Element")
 
 
@@ -84,7 +87,7 @@ class Element:
     """
 
     ELEMENT: ClassVar[str] = ""
-    _readers: ClassVar[dict[str, _Reader]] = {}
+    READERS: ClassVar[dict[str, Reader]] = {}
 
     extra: dict[str, Json] = field(default_factory=dict, kw_only=True)
 
@@ -100,7 +103,7 @@ class Element:
 
     def to_dict(self) -> dict[str, Json]:
         """All fields by their wire names, JSON-ready; None for what is undefined; unknown fields beside the known."""
-        data = {name: _json(getattr(self, name)) for name in self._readers}
+        data = {name: _json(getattr(self, name)) for name in self.READERS}
         data.update(self.extra)
         return data
 
@@ -137,7 +140,7 @@ class Channel(Element):
     """
 
     ELEMENT: ClassVar[str] = "channel"
-    _readers: ClassVar[dict[str, _Reader]] = {
+    READERS: ClassVar[dict[str, Reader]] = {
         "uuid": read_text,
         "direction": read_text,
         "peer_location": read_text,
@@ -266,7 +269,7 @@ class ChannelWaiting(Channel):
 class _Waiting(Element):
     """The fields that the two older kinds of waiting channel share."""
 
-    _readers: ClassVar[dict[str, _Reader]] = {
+    READERS: ClassVar[dict[str, Reader]] = {
         "uuid": read_text,
         "state": read_state,
         "peer_number": read_text,
@@ -318,7 +321,7 @@ class User(Element):
     """
 
     ELEMENT: ClassVar[str] = "user"
-    _readers: ClassVar[dict[str, _Reader]] = {
+    READERS: ClassVar[dict[str, Reader]] = {
         "id": read_scalar,
         "name": read_text,
         "fwd_always_status": read_scalar,
@@ -380,7 +383,7 @@ class Group(Element):
     """
 
     ELEMENT: ClassVar[str] = "group"
-    _readers: ClassVar[dict[str, _Reader]] = {
+    READERS: ClassVar[dict[str, Reader]] = {
         "id": read_scalar,
         "name": read_text,
         "type": read_scalar,
@@ -420,7 +423,7 @@ class GroupMember(Element):
     """
 
     ELEMENT: ClassVar[str] = "group_member"
-    _readers: ClassVar[dict[str, _Reader]] = {
+    READERS: ClassVar[dict[str, Reader]] = {
         "id": read_scalar,
         "group_id": read_scalar,
         "user_id": read_scalar,
@@ -453,7 +456,7 @@ class Terminal(Element):
     """
 
     ELEMENT: ClassVar[str] = "terminal"
-    _readers: ClassVar[dict[str, _Reader]] = {
+    READERS: ClassVar[dict[str, Reader]] = {
         "id": read_scalar,
         "name": read_text,
         "assoc_user_id": read_scalar,
@@ -508,7 +511,7 @@ class UnknownElement(Element):
         return key if isinstance(key, str | int | float) else None
 
 
-_CLASSES: dict[str, type[Element]] = {
+CLASSES: dict[str, type[Element]] = {
     cls.ELEMENT: cls
     for cls in (
         Channel,
@@ -522,53 +525,6 @@ _CLASSES: dict[str, type[Element]] = {
         Domain,
     )
 }
-
-
-class FieldPlan:
-    """How the values of one element's tuples become an object, by the latest field spec.
-
-    Args:
-        element: the element's name.
-        names: the fields in the order of the tuple. Without a spec this is empty, and all values go to ``extra``.
-    """
-
-    __slots__ = ("_element", "_known", "_make", "_plan", "_size")
-
-    def __init__(self, element: str, names: Sequence[str]) -> None:
-        cls = _CLASSES.get(element, UnknownElement)
-        self._element = element
-        self._known = cls is not UnknownElement
-        self._make: Callable[..., Element] = cls
-        places = {name: place for place, name in enumerate(cls._readers)}
-        self._size = len(places)
-        self._plan: list[tuple[int, str, _Reader]] = []
-        seen: set[str] = set()
-        for position, name in enumerate(names, 1):
-            # A name that stands in the spec twice keeps both values.
-            label = f"field_{position}" if name in seen else name
-            seen.add(name)
-            self._plan.append((places.get(label, -1), label, cls._readers.get(label, plain)))
-
-    def build(self, values: Iterable[Term]) -> Element:
-        """The object that a tuple stands for. Shorter and longer tuples than the spec are taken; never raises."""
-        args: list[Any] = [None] * self._size
-        extra: dict[str, Json] = {}
-        plan = self._plan
-        if not isinstance(values, tuple):
-            values = tuple(values)
-        for value, (place, name, read) in zip(values, plan, strict=False):
-            if place < 0:
-                extra[name] = plain(value)
-                continue
-            try:
-                args[place] = read(value)
-            except Misfit:
-                extra[name] = plain(value)
-        for position in range(len(plan), len(values)):
-            extra[f"field_{position + 1}"] = plain(values[position])
-        if not self._known:
-            args = [self._element]
-        return self._make(*args, extra=extra)
 
 
 def filled_from(item: _E, older: Element | None) -> _E:

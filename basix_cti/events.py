@@ -12,7 +12,8 @@ from typing import ClassVar
 from .elements import Channel, Element, MessageWaiting, ParkInfo
 from .errors import ConnectionLost
 from .etf import Term
-from .values import Json, plain
+from .readers import plain
+from .values import Json
 
 __all__ = [
     "Connected",

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from . import bert
-from .elements import FieldPlan, Group, UnknownElement, User, message_waiting_of
+from .builder import FieldPlan
+from .elements import Group, UnknownElement, User, message_waiting_of
 from .errors import DecodeError
 from .etf import Atom, Term
 from .events import ADDED, REMOVED, UPDATED, Event, InfoEvent, InitialInfo, Msg, SystemMsg, UnknownMessage
 from .limits import DEFAULT_LIMITS, Limits
-from .values import read_name
+from .readers import read_name
 
 __all__ = ["Protocol"]
 
@@ -143,7 +144,7 @@ class Protocol:
         # A box of which only the change is told, not the counters, keeps those that were told before.
         text = mwi.text if mwi.text or mwi.new_messages is not None else None
         item = make(id=mwi.target_id, name=mwi.target_name, mwi=text)
-        item.extra = {name: value for name, value in mwi.extra.items() if name not in item._readers}
+        item.extra = {name: value for name, value in mwi.extra.items() if name not in item.READERS}
         return InfoEvent(item.element, item, UPDATED, 1, mwi=mwi)
 
     # Both

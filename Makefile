@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= auto
 
-.PHONY: demo test lint docs package clean
+.PHONY: demo test test-compiled lint docs package clean
 
 demo: $(VENV)/demo.stamp
 	@$(BIN)/basix-cti demo
 
 test: $(VENV)/dev.stamp erlang
 	$(BIN)/python -m pytest -n $(JOBS)
+
+# The same tests, against the modules compiled by mypyc; a C compiler is needed.
+test-compiled: $(VENV)/compiled.stamp erlang
+	PYTHONPATH=$(CURDIR)/$(VENV)/compiled BASIX_CTI_EXPECT_COMPILED=1 $(BIN)/pytest -n $(JOBS)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -46,6 +50,13 @@ $(VENV)/dev.stamp: $(BIN)/python setup.py
 	@echo "Installing basix_cti with what its tests need into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/demo.stamp
+
+$(VENV)/compiled.stamp: $(VENV)/dev.stamp $(wildcard basix_cti/*.py)
+	@echo "Compiling basix_cti into $(VENV)/compiled ..."
+	@rm -rf $(VENV)/compiled
+	@BASIX_CTI_USE_MYPYC=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --target $(VENV)/compiled .
+	@touch $@
 
 clean:
 	rm -rf $(VENV) build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

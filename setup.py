@@ -1,14 +1,37 @@
-"""Build and metadata of basix_cti; tools are configured in pyproject.toml."""
+"""Build and metadata of basix_cti; tools are configured in pyproject.toml.
 
+``BASIX_CTI_USE_MYPYC=1 pip install .`` compiles the modules that do most of the work; a C compiler is needed.
+"""
+
+import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
 HERE = Path(__file__).parent
 
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "basix_cti" / "version.py").read_text("utf-8"), re.MULTILINE)
 assert VERSION is not None, "basix_cti/version.py holds the version"
+
+COMPILED = [f"basix_cti/{module}.py" for module in ("frames", "decoder", "readers", "builder", "protocol")]
+USE_MYPYC = os.environ.get("BASIX_CTI_USE_MYPYC", "") not in ("", "0")
+
+
+def extensions() -> Sequence[Extension]:
+    """The compiled modules; none where that was not asked for."""
+    if not USE_MYPYC:
+        return []
+    try:
+        from mypyc.build import mypycify
+    except ImportError:  # pip asks for setup_requires before mypy is there
+        return []
+    options = ["--config-file=", "--ignore-missing-imports"]
+    modules: Sequence[Any] = mypycify([*options, *COMPILED], opt_level="3", debug_level="0", group_name="basix_cti")
+    return modules
+
 
 SIMULATOR = ["aiohttp>=3.11,<4"]
 TEST = [
@@ -33,6 +56,8 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["basix_cti", "basix_cti.*"]),
     package_data={"basix_cti": ["py.typed"]},
+    ext_modules=extensions(),
+    setup_requires=["mypy>=1.13"] if USE_MYPYC else [],
     install_requires=["websocket-client>=1.9,!=1.9.1"],
     extras_require={
         "simulator": SIMULATOR,

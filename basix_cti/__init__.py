@@ -10,6 +10,7 @@ import logging
 from .auth import ApiToken, ApiUser, Auth, Ticket, TicketService
 from .client import CTIClient
 from .commands import Command
+from .decoder import COMPILED as compiled
 from .elements import (
     Channel,
     ChannelWaiting,
@@ -70,6 +71,7 @@ __all__ = [
     "UnknownElement",
     "User",
     "__version__",
+    "compiled",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -21,7 +21,7 @@ from .terms import UNDEFINED, Atom, BitString, Export, Fun, ImproperList, Pid, P
 if TYPE_CHECKING:
     from mypy_extensions import i64
 
-__all__ = ["MAX_ARITY", "MAX_ATOM_CHARS", "MAX_REFERENCE_WORDS", "TupleHook", "decode_counted"]
+__all__ = ["COMPILED", "MAX_ARITY", "MAX_ATOM_CHARS", "MAX_REFERENCE_WORDS", "TupleHook", "decode_counted"]
 
 TupleHook: TypeAlias = Callable[[tuple[Term, ...]], Term]
 """What makes a value of a tuple whose first element is the atom ``bert``."""
@@ -29,6 +29,9 @@ TupleHook: TypeAlias = Callable[[tuple[Term, ...]], Term]
 MAX_ATOM_CHARS: Final = 255
 MAX_REFERENCE_WORDS: Final = 5
 MAX_ARITY: Final = 0x7FFFFFFF
+
+#: True where this module, and so the others of its kind, were compiled.
+COMPILED: Final = not __file__.endswith((".py", ".pyc"))
 
 _VERSION: Final = 131
 _U32: Final = struct.Struct(">I").unpack_from
@@ -42,6 +45,11 @@ _REFUSED: Final = {
     117: "a fun in the form that Erlang dropped in OTP 23",
     121: "a node-local term, opaque by definition",
 }
+
+# Compiled code has no recursion limit of its own, and would end the process instead.
+_DEEPEST: Final = 1000
+# A machine word is all that the counters below have.
+_UNBOUNDED: Final = 1 << 62
 
 _ATOM_CACHE_SIZE: Final = 4096
 # These are always the same objects, so that a reader may ask ``is UNDEFINED``.
@@ -75,9 +83,9 @@ class _Decoder:
         self.buf = buf
         self.pos: i64 = pos
         self.size: i64 = len(buf)
-        self.room: i64 = limits.max_terms
-        self.max_depth: i64 = limits.max_depth
-        self.max_integer: i64 = limits.max_integer
+        self.room: i64 = min(limits.max_terms, _UNBOUNDED)
+        self.max_depth: i64 = min(limits.max_depth, _DEEPEST)
+        self.max_integer: i64 = min(limits.max_integer, _UNBOUNDED)
         self.hook = hook
 
     def terms(self, count: i64, depth: i64) -> list[Term]:
@@ -365,7 +373,7 @@ def decode_counted(
         raise DecodeError("terms nested deeper than the interpreter's stack allows", decoder.pos) from None
     if decoder.pos != decoder.size:
         raise DecodeError(f"{decoder.size - decoder.pos} bytes behind the term", decoder.pos)
-    return value, decoder.size, limits.max_terms - decoder.room
+    return value, decoder.size, min(limits.max_terms, _UNBOUNDED) - decoder.room
 
 
 def _inflate(buf: bytes, limits: Limits) -> bytes:

@@ -85,41 +85,51 @@ class Dispatcher:
     # From the I/O thread
 
     def offer(self, event: Event, size: int) -> None:
-        """Take one event from the wire; ignored after :meth:`close`.
+        """As :meth:`offer_all`, for one event."""
+        self.offer_all([(event, size)])
+
+    def offer_all(self, events: list[tuple[Event, int]]) -> None:
+        """Take events from the wire, in order; ignored after :meth:`close`.
 
         Args:
-            event: what to tell.
-            size: bytes that it may take in memory; 0 for an event of the connection itself, which is never dropped.
+            events: what to tell; with each the bytes that it may take in memory, or 0 for an event of the connection
+                itself, which is never dropped.
         """
         with self._changed:
             if self._closed:
                 return
-            if isinstance(event, InfoEvent):
-                self.newest._put(event)
-            elif isinstance(event, InitialInfo):
-                self.newest._take_initial(event)
-            elif isinstance(event, Connected):
-                self.newest._new_connection(event.session.number)
-            if not size:
-                self._in_session = isinstance(event, Connected) or (
-                    self._in_session and not isinstance(event, Disconnected)
-                )
-            if size:
-                full = len(self._queue) >= self._max_events or self._bytes + size > self._max_bytes
-                if full and self._overflow is None:
-                    logger.warning("hooks are too slow: %d events wait, further ones are dropped", len(self._queue))
-                    self._overflow = _Overflow()
-                    self._changed.notify()
-                if self._overflow is not None:
-                    self._overflow.count += 1
-                    self._overflow.received_at = event.received_at
-                    if isinstance(event, InitialInfo):
-                        self._overflow.missed.add(event.element)
-                    return
-            self._queue.append((event, size))
-            self._bytes += size
-            if len(self._queue) == 1:
+            idle = not self._queue
+            for event, size in events:
+                self._take(event, size)
+            if idle and self._queue:
                 self._changed.notify()
+
+    def _take(self, event: Event, size: int) -> None:
+        """Take one event into the newest picture and, if there is room, into the queue. The lock is held."""
+        if isinstance(event, InfoEvent):
+            self.newest._put(event)
+        elif isinstance(event, InitialInfo):
+            self.newest._take_initial(event)
+        elif isinstance(event, Connected):
+            self.newest._new_connection(event.session.number)
+        if not size:
+            self._in_session = isinstance(event, Connected) or (
+                self._in_session and not isinstance(event, Disconnected)
+            )
+        else:
+            full = len(self._queue) >= self._max_events or self._bytes + size > self._max_bytes
+            if full and self._overflow is None:
+                logger.warning("hooks are too slow: %d events wait, further ones are dropped", len(self._queue))
+                self._overflow = _Overflow()
+                self._changed.notify()
+            if self._overflow is not None:
+                self._overflow.count += 1
+                self._overflow.received_at = event.received_at
+                if isinstance(event, InitialInfo):
+                    self._overflow.missed.add(event.element)
+                return
+        self._queue.append((event, size))
+        self._bytes += size
 
     # From any thread
 

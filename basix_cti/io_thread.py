@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 _MAX_BAD_FRAMES = 10
 _MAX_COMMANDS = 10_000
 _SEND_AHEAD = 256 * 1024
+_BATCH = 32
 _TURN = 0.05
 _LONGEST_WAIT = 3600.0
 _PROTOCOL_ERROR = 1002
@@ -255,7 +256,7 @@ class IOThread:
             return
         logger.warning("connecting failed: %s", error)
         self._told_failure = alike
-        self._offer(Failed(error, received_at=time.time()), 0)
+        self._tell(Failed(error, received_at=time.time()))
 
     def _end(self, error: CTIError) -> None:
         """This life ends by itself; a hook that is told why may start the next one."""
@@ -281,7 +282,7 @@ class IOThread:
         self._bad_frames = 0
         self._notice = None
         self._frames.clear()
-        self._offer(Connected(session, received_at=now), 0)
+        self._tell(Connected(session, received_at=now))
         self._connection = connection
         self.connected.set()
         self._changed()
@@ -303,7 +304,7 @@ class IOThread:
         if isinstance(lost, ConnectionReplaced) and not self._return_when_replaced:
             self._end(lost)
         logger.log(logging.INFO if isinstance(lost, Stopped) else logging.WARNING, "disconnected: %s", lost)
-        self._offer(Disconnected(lost, received_at=time.time()), 0)
+        self._tell(Disconnected(lost, received_at=time.time()))
         return lost
 
     def _explained(self, lost: ConnectionLost) -> ConnectionLost:
@@ -314,7 +315,7 @@ class IOThread:
     def _report_bug(self, error: BaseException) -> None:
         logger.error("please report this as a bug of basix_cti", exc_info=error)
         error.__traceback__ = error.__context__ = None
-        self._offer(Failed(error, received_at=time.time()), 0)
+        self._tell(Failed(error, received_at=time.time()))
 
     def _pump(self, connection: Connection) -> ConnectionLost:
         """Move bytes both ways until the connection is over."""
@@ -343,8 +344,9 @@ class IOThread:
                     events = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
                     selector.modify(connection, events)
                 if not connection.has_more and not self._frames and not self._may_send(connection):
-                    selector.select(self._until_next(connection, time.monotonic()))
-                self._waker.drain()
+                    ready = selector.select(self._until_next(connection, time.monotonic()))
+                    if any(key.fileobj is self._waker for key, _ in ready):
+                        self._waker.drain()
 
     def _read(self, connection: Connection) -> None:
         """Take in what has arrived, for a moment at most: other things want to be looked at, too."""
@@ -355,32 +357,46 @@ class IOThread:
         now = time.time()
         end = time.monotonic() + _TURN
         while self._frames and not self._waker.stopping and time.monotonic() < end:
-            self._take(self._frames.popleft(), connection, now)
+            self._take_some(connection, now)
 
-    def _take(self, frame: bytes, connection: Connection, now: float) -> None:
+    def _take_some(self, connection: Connection, now: float) -> None:
+        """Decode a few frames and hand over what they tell together: taking a lock for each costs as much again."""
+        batch: list[tuple[Event, int]] = []
+        try:
+            while self._frames and len(batch) < _BATCH:
+                told = self._take(self._frames.popleft(), connection, now)
+                if told is not None:
+                    batch.append(told)
+        finally:
+            self._dispatcher.offer_all(batch)
+        # After they were handed over: a command that is given right now looks at what was.
+        if self._watched:
+            for event, _ in batch:
+                if isinstance(event, InfoEvent):
+                    self._observe(event)
+
+    def _take(self, frame: bytes, connection: Connection, now: float) -> tuple[Event, int] | None:
+        """What a frame tells, and how many bytes it may take in memory; None where there is nothing to tell."""
         try:
             event = self._protocol.receive(frame, now)
         except DecodeError as error:
             self._bad_frames += 1
             logger.warning("bad frame of %d bytes: %s", len(frame), error)
-            self._offer(Failed(error, received_at=now), len(frame) or 1)
             if self._bad_frames >= _MAX_BAD_FRAMES and not connection.is_over():
                 problem = f"{self._bad_frames} bad frames in a row, the last: {error}"
                 connection.fail(ProtocolError(f"connection given up: {problem}", _INVALID_DATA, problem))
                 self._frames.clear()
-            return
+            return Failed(error, received_at=now), len(frame) or 1
         self._bad_frames = 0
         if event is None:
-            return
-        self._offer(event, self._protocol.cost)
-        if isinstance(event, InfoEvent):
-            if self._watched:
-                self._observe(event)
-        elif isinstance(event, SystemMsg):
+            return None
+        if isinstance(event, SystemMsg):
             self._heed(event, connection)
+        return event, self._protocol.cost
 
-    def _offer(self, event: Event, size: int) -> None:
-        self._dispatcher.offer(event, size)
+    def _tell(self, event: Event) -> None:
+        """Hand over an event of the connection itself, which is never dropped."""
+        self._dispatcher.offer(event, 0)
 
     def _heed(self, event: SystemMsg, connection: Connection) -> None:
         """Two system messages tell why the connection is about to end."""

@@ -15,7 +15,7 @@ class Limits:
 
     Args:
         max_frame: bytes of one WebSocket message, all its fragments together, and of one term's encoding.
-        max_depth: how deep terms may nest; a term that holds no other has depth 1.
+        max_depth: how deep terms may nest; a term that holds no other has depth 1. More than 1,000 is never taken.
         max_terms: how many terms one message may hold, elements of strings (tag 107) included.
         max_inflated: bytes that a compressed term (tag 80) may inflate to.
         max_integer: bytes of an integer's magnitude.

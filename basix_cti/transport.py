@@ -1,6 +1,7 @@
 """One WebSocket connection: opening it under one deadline, reading and writing without blocking, limits.
 
-The WebSocket itself (handshake, frames, masks, close) is websocket-client's. TCP and TLS are opened here, and what
+The WebSocket itself (handshake, control frames, fragments, masks, close) is websocket-client's; only the frames that
+nearly all messages come in are cut out here (see :mod:`basix_cti.frames`). TCP and TLS are opened here, and what
 websocket-client gets as its socket is a :class:`_Stream`: a buffer that is filled in large chunks, and that bounds
 what a handshake may take in time and bytes. Everything here is called from one thread, the I/O thread, because a TLS
 socket does not bear two.
@@ -38,6 +39,7 @@ from .errors import (
     TicketError,
     TLSError,
 )
+from .frames import cut_frames
 from .limits import Limits
 
 __all__ = ["Aside", "Connection", "Interrupted", "Waker", "connect"]
@@ -52,6 +54,8 @@ class _HasFileno(Protocol):
 
 
 _CHUNK = 64 * 1024
+# Where so much waits that a read is filled, a larger one saves turns.
+_LARGE_CHUNK = 256 * 1024
 # However much arrives, the I/O thread looks up from reading after so many pieces.
 _CHUNKS_A_TURN = 64
 _PIECES_A_TURN = 2000
@@ -245,6 +249,7 @@ class _Stream:
         self._pieces = 0
         self._chunk = b""
         self._pos = 0
+        self._was_full = False
         self.unsent = bytearray()
 
     def upgraded(self) -> None:
@@ -285,6 +290,10 @@ class _Stream:
         self._pos += len(data)
         return data
 
+    def cut_frames(self, limit: int, payloads: list[bytes]) -> None:
+        """Take the whole binary frames that come next."""
+        self._pos = cut_frames(self._chunk, self._pos, limit, payloads)
+
     def new_turn(self) -> None:
         """Hand out bytes again after a turn that was cut short."""
         self._pieces = 0
@@ -302,13 +311,16 @@ class _Stream:
             EOFError: the peer has ended the stream.
             OSError: the connection broke.
         """
+        size = _LARGE_CHUNK if self._was_full else _CHUNK
+        self._was_full = False
         try:
-            data = self.sock.recv(_CHUNK)
+            data = self.sock.recv(size)
         except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return False
         if not data:
             raise EOFError
         self.last_received = time.monotonic()
+        self._was_full = len(data) == size
         self._chunk = data if self._pos >= len(self._chunk) else self._chunk[self._pos :] + data
         self._pos = 0
         return True
@@ -340,8 +352,8 @@ class _Stream:
         return self._pos < len(self._chunk)
 
     def pending(self) -> bool:
-        """True if there are bytes that no select would announce: in the buffer, or inside TLS."""
-        return self.buffered() or (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0)
+        """True if there are bytes that no select need announce: in the buffer, inside TLS, or where more came last."""
+        return self.buffered() or self._was_full or (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0)
 
     def _recv_waiting(self, size: int, deadline: _Deadline) -> bytes:
         while self.unsent:
@@ -438,6 +450,7 @@ class Connection:
         self._ws = ws
         self._frames = ws.frame_buffer = _BoundedFrames(stream.recv, limits.max_frame)
         self._message = ws.cont_frame = _BoundedMessage(limits.max_frame)
+        self._max_frame = limits.max_frame
         self._text_frames = 0
         self.lost: ConnectionLost | None = None
         self.partial_since: float | None = None
@@ -484,7 +497,7 @@ class Connection:
         try:
             self._parse(messages)  # what the latest turn, or the handshake, has left
             for _ in range(_CHUNKS_A_TURN):
-                if self.lost is not None or self._stream.buffered() or not self._stream.fill():
+                if messages or self.lost is not None or self._stream.buffered() or not self._stream.fill():
                     break
                 self._parse(messages)
         except EOFError:
@@ -506,12 +519,15 @@ class Connection:
 
     def _parse(self, messages: list[bytes]) -> None:
         while self.lost is None:
+            if not self._is_partial():
+                self._stream.cut_frames(self._max_frame, messages)
+                self.partial_since = None
+            if not self._stream.buffered():
+                return
             try:
                 opcode, frame = self._ws.recv_data_frame(True)
             except _NoBytes:
                 return
-            if not self._is_partial():
-                self.partial_since = None
             if opcode == websocket.ABNF.OPCODE_BINARY:
                 messages.append(bytes(frame.data))
             elif opcode == websocket.ABNF.OPCODE_TEXT:

@@ -10,11 +10,19 @@ from collections.abc import Generator, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+import basix_cti
+
 # Machines are noisy: an example that takes long is no bug, and the tests' own time-out bounds them all.
 settings.register_profile("basix_cti", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("basix_cti")
 
 _SETTLE = 5.0
+
+
+def pytest_configure() -> None:
+    """Make sure that what is said to be tested is tested: the compiled modules, or the others."""
+    assert basix_cti.compiled is (os.environ.get("BASIX_CTI_EXPECT_COMPILED") == "1"), basix_cti.__file__
+
 
 # A shell's background job ignores Ctrl-C, and so would the programs that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "basix_cti"
 
 # A module of the core imports only from earlier layers. Modules that are in none are leaves.
 LAYERS = (
-    {"version", "errors", "limits"},
+    {"version", "errors", "limits", "frames"},
     {"terms", "values"},
     {"decoder", "readers"},
     {"etf"},
@@ -34,6 +34,7 @@ SANS_IO = {
     "version",
     "errors",
     "limits",
+    "frames",
     "terms",
     "decoder",
     "etf",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import pytest
@@ -30,6 +31,7 @@ from wire_samples import (
     text,
 )
 
+from basix_cti import compiled
 from basix_cti.elements import (
     Channel,
     Domain,
@@ -477,7 +479,7 @@ class TestFrames:
         for _ in range(700):
             deep = (deep,)
         reader = Reader(limits=Limits(max_depth=100_000))
-        with pytest.raises(DecodeError):
+        with nullcontext() if compiled else pytest.raises(DecodeError):
             reader.read(info_event("user", "added", (deep,)))
         assert reader.expect(Msg, (Atom("msg"), b"x")).msg == "x"
 

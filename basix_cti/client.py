@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-import os
 import ssl
 import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import NoReturn
 
 from . import commands
 from .auth import Auth, Ticket
 from .commands import Command
 from .dispatcher import Dispatcher
 from .endpoint import Endpoint, checked, tls_context
-from .errors import CTIError, ForkedError, NotConnected, Stopped
+from .errors import CTIError, NotConnected, Stopped
+from .forks import check, current_process, has_left
 from .handler import CTIHandler
 from .io_thread import IOThread, Timing
 from .limits import DEFAULT_LIMITS, Limits
@@ -201,7 +202,7 @@ class CTIClient:
         self._lock = threading.RLock()
         self._life: _Life | None = None
         self._latest: _Life | None = None
-        self._pid: int | None = None
+        self._pid = 0  # of the process that has the threads; 0 for none
 
     # Life
 
@@ -218,7 +219,7 @@ class CTIClient:
             former = self._latest
             if former is not None:
                 former.close()
-            self._pid = os.getpid()
+            self._pid = current_process()
             life = self._life = self._latest = self._new_life(former)
         try:
             life.start()
@@ -267,8 +268,14 @@ class CTIClient:
         with self._lock:
             self._life = None
             life = self._latest
-        if life is not None and not life.end(_STOP_TIMEOUT):
+        if life is None:
+            return
+        if not life.end(_STOP_TIMEOUT):
             logger.warning("a thread of %r takes longer to end; it will, and is told nothing more", self)
+        elif not life.dispatcher.is_inside_hook():
+            with self._lock:
+                if self._latest is life:
+                    self._pid = 0  # without threads there is nothing that a fork would lose
 
     def run_forever(self) -> None:
         """Start if need be, and return when the client is stopped, by :meth:`stop` from a hook or another thread.
@@ -281,6 +288,7 @@ class CTIClient:
             RuntimeError: called inside a hook.
             ForkedError: this process is a fork of the one that started the client.
         """
+        self._check_process()
         life = self._latest
         if life is not None and life.dispatcher.is_inside_hook():
             raise RuntimeError("run_forever() cannot be called inside a hook: it would wait for itself")
@@ -306,36 +314,63 @@ class CTIClient:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        # In a fork, what ends the block early says more than that the client is not there; often it is sys.exit().
+        if error is None or not has_left(self._pid):
+            self.stop()
 
-    # What is
+    # What is. In a fork it would be, for ever, what was at that moment; so each looks for that first.
 
     @property
     def state(self) -> Picture:
-        """The live picture of the PBX, as far as it was told to the hooks; safe to read from any thread."""
+        """The live picture of the PBX, as far as it was told to the hooks; safe to read from any thread.
+
+        Raises:
+            ForkedError: this process is a fork of the one that started the client.
+        """
+        self._check_process()
         return self._tracker.picture
 
     @property
     def connected(self) -> bool:
-        """True while a connection is up."""
+        """True while a connection is up.
+
+        Raises:
+            ForkedError: this process is a fork of the one that started the client.
+        """
+        self._check_process()
         life = self._life
         return life is not None and life.io.connected.is_set()
 
     @property
     def last_error(self) -> CTIError | None:
-        """The latest failure to connect or end of a connection, as an error; None before the first."""
+        """The latest failure to connect or end of a connection, as an error; None before the first.
+
+        Raises:
+            ForkedError: this process is a fork of the one that started the client.
+        """
+        self._check_process()
         life = self._latest
         return None if life is None else life.io.last_error
 
     @property
     def seconds_since_received(self) -> float | None:
-        """Age of the last byte received, in seconds; None without a connection."""
+        """Age of the last byte received, in seconds; None without a connection.
+
+        Raises:
+            ForkedError: this process is a fork of the one that started the client.
+        """
+        self._check_process()
         life = self._life
         return None if life is None else life.io.silence()
 
     @property
     def queued_events(self) -> int:
-        """How many events have arrived and wait to be told."""
+        """How many events have arrived and wait to be told.
+
+        Raises:
+            ForkedError: this process is a fork of the one that started the client.
+        """
+        self._check_process()
         life = self._life
         return 0 if life is None else life.dispatcher.waiting
 
@@ -465,12 +500,18 @@ class CTIClient:
         return self._sessions
 
     def _check_process(self) -> None:
-        if self._pid is not None and self._pid != os.getpid():
-            raise ForkedError(f"{self!r} was started in process {self._pid}; make a client of its own in this fork")
+        if has_left(self._pid):
+            check(self._pid, repr(self))
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a CTIClient cannot be copied or sent to another process; make one there")
 
     def __repr__(self) -> str:
         name = f" app_name={self._app_name!r}" if self._app_name else ""
-        state = "not running" if self._life is None else "connected" if self.connected else "not connected"
+        if has_left(self._pid):
+            state = "left behind by a fork"
+        else:
+            state = "not running" if self._life is None else "connected" if self.connected else "not connected"
         return f"<CTIClient {self._endpoint.url}{name}: {state}>"
 
 

@@ -14,6 +14,7 @@ from .elements import Channel, ParkInfo
 from .endpoint import checked
 from .errors import CommandError, ConnectionLost
 from .events import REMOVED, InfoEvent
+from .forks import check, current_process, has_left
 from .state import Picture
 
 __all__ = ["Command", "eavesdrop", "hangup", "park", "transfer"]
@@ -35,7 +36,7 @@ class Command:
         sent: True once it was handed to the connection; False while it waits for that.
     """
 
-    __slots__ = ("_done", "_error", "_judge", "_observed", "name", "sent", "text", "uuid")
+    __slots__ = ("_done", "_error", "_judge", "_observed", "_pid", "name", "sent", "text", "uuid")
 
     def __init__(self, name: str, uuid: str, parameters: dict[str, str | int | float], judge: _Judge) -> None:
         self.name = name
@@ -45,12 +46,20 @@ class Command:
         self._judge = judge
         self._done = threading.Event()
         self._observed = False
+        self._pid = current_process()
         self._error: ConnectionLost | None = None
 
     @property
     def done(self) -> bool:
-        """True once :meth:`wait` returns or raises at once."""
-        return self._done.is_set()
+        """True once :meth:`wait` returns or raises at once.
+
+        Raises:
+            ForkedError: it was not done when this process was forked from the one that gave it.
+        """
+        if self._done.is_set():
+            return True
+        check(self._pid, f"the command {self.name} of {self.uuid}")
+        return False
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the command's effect has been seen in the events. May be called inside a hook.
@@ -68,8 +77,9 @@ class Command:
 
         Raises:
             ConnectionLost: the connection ended before; whether the command took effect is not known.
+            ForkedError: it was not done when this process was forked from the one that gave it.
         """
-        if not self._done.wait(timeout):
+        if not self.done and not self._done.wait(timeout):
             return False
         if self._error is not None:
             raise ConnectionLost(
@@ -86,7 +96,7 @@ class Command:
         verdict = self._judge(event)
         if verdict is not None:
             self._finish(verdict)
-        return self.done
+        return self._done.is_set()
 
     def _settle(self, picture: Picture) -> None:
         """Look at what is known already: a channel that has ended does not end again, nor does anything else."""
@@ -95,18 +105,23 @@ class Command:
 
     def _finish(self, observed: bool) -> None:
         """The effect was seen, or nobody looks for it any more."""
-        if not self.done:
+        if not self._done.is_set():
             self._observed = observed
             self._done.set()
 
     def _fail(self, error: ConnectionLost) -> None:
         """The connection has ended."""
-        if not self.done:
+        if not self._done.is_set():
             self._error = error
             self._done.set()
 
     def __repr__(self) -> str:
-        state = "done" if self.done else "sent" if self.sent else "waiting to be sent"
+        if self._done.is_set():
+            state = "done"
+        elif has_left(self._pid):
+            state = "left behind by a fork"
+        else:
+            state = "sent" if self.sent else "waiting to be sent"
         return f"<Command {self.name} {self.uuid}: {state}>"
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from .errors import ConnectionLost
 from .events import Connected, Disconnected, Event, Failed, InfoEvent, InitialInfo, Overflowed
+from .forks import current_process, has_left
 from .handler import CTIHandler, deliver
 from .state import Picture, Tracker
 
@@ -75,6 +76,7 @@ class Dispatcher:
         self._changed = threading.Condition()
         self._closed = False
         self._in_session = False
+        self._pid = current_process()
         self._thread = threading.Thread(target=self._run, name=f"{name}-dispatcher", daemon=True)
 
     @property
@@ -211,6 +213,9 @@ class Dispatcher:
                 if droppable and self._closed:
                     break
                 deliver(self._handler, event, guard=BaseException)
+                if has_left(self._pid):
+                    logger.error("a process forked inside a hook ends with the hook: end it there, with os._exit()")
+                    raise SystemExit  # ends this thread, the only one here; the parent's goes on
                 if isinstance(event, InitialInfo):
                     self._told()
         except Exception as error:

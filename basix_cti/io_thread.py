@@ -30,6 +30,7 @@ from .errors import (
     Stopped,
 )
 from .events import Connected, Disconnected, Event, Failed, InfoEvent, Session, SystemMsg
+from .forks import opened
 from .limits import Limits
 from .protocol import Protocol
 from .transport import Aside, Connection, Interrupted, Waker, connect
@@ -137,7 +138,7 @@ class IOThread:
         self._changed = changed
         self._return_when_replaced = return_when_replaced
         self._stop_on_auth_error = stop_on_auth_error
-        self._waker = Waker()
+        self._waker = opened(Waker)
         self._look_up = Aside(f"{name}-lookup", f"the look-up of {endpoint.host}")
         self._fetch = Aside(f"{name}-ticket", "fetching a ticket")
         self._protocol = Protocol(limits)
@@ -321,7 +322,7 @@ class IOThread:
         """Move bytes both ways until the connection is over."""
         writing = False
         self._pinged_at = None
-        with selectors.DefaultSelector() as selector:
+        with opened(selectors.DefaultSelector) as selector:
             selector.register(self._waker, selectors.EVENT_READ)
             selector.register(connection, selectors.EVENT_READ)
             while True:

@@ -21,6 +21,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import websocket
@@ -39,6 +40,7 @@ from .errors import (
     TicketError,
     TLSError,
 )
+from .forks import opened
 from .frames import cut_frames
 from .limits import Limits
 
@@ -680,7 +682,7 @@ def _open_tcp(endpoint: Endpoint, waker: Waker, deadline: _Deadline, aside: Asid
     for number, (family, kind, proto, _, address) in enumerate(addresses):
         share = deadline.share(len(addresses) - number)
         try:
-            sock = socket.socket(family, kind, proto)
+            sock = opened(partial(socket.socket, family, kind, proto))
         except OSError as error:  # an address family that this machine does not have, or no descriptor left
             failure = ConnectError(f"{where} cannot be reached ({_of(error)})")
             continue
@@ -713,7 +715,7 @@ def _open_tls(
 ) -> ssl.SSLSocket:
     where = endpoint.address
     try:
-        tls = context.wrap_socket(sock, server_hostname=endpoint.host, do_handshake_on_connect=False)
+        tls = opened(lambda: context.wrap_socket(sock, server_hostname=endpoint.host, do_handshake_on_connect=False))
     except (OSError, ValueError) as error:
         raise TLSError(f"TLS with {where} failed ({one_line(str(error))})") from None
     try:

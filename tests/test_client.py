@@ -35,7 +35,6 @@ from basix_cti.errors import (
     ConnectionReplaced,
     ConnectTimeout,
     DecodeError,
-    ForkedError,
     NotConnected,
     PingTimeout,
     ProtocolError,
@@ -870,37 +869,6 @@ def test_age_of_the_last_byte(peer: Peer, recorder: Recorder) -> None:
         after = client.seconds_since_received
         assert after is not None
         assert after < TIMEOUT
-
-
-def test_a_fork_gets_an_error(peer: Peer, recorder: Recorder) -> None:
-    program = f"""
-import os, sys
-from basix_cti import ApiToken, CTIClient, CTIHandler
-from basix_cti.errors import ForkedError
-class Quiet(CTIHandler): pass
-client = CTIClient({peer.url!r}, Quiet(), auth=ApiToken("d", "t"), app_name="fork")
-client.start()
-assert client.wait_connected(20)
-child = os.fork()
-if child == 0:
-    refused = 0
-    for call in (client.start, client.stop, client.wait_connected, client.run_forever, lambda: client.hangup("x")):
-        try:
-            call()
-        except ForkedError:
-            refused += 1
-    os._exit(refused)
-_, status = os.waitpid(child, 0)
-assert client.connected
-client.stop()
-print(os.waitstatus_to_exitcode(status))
-"""
-    with ThreadPoolExecutor(1) as pool:
-        served = pool.submit(lambda: peer.accept().upgrade())
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT)
-        served.result(TIMEOUT)
-    assert done.stdout == "5\n", done.stderr
-    assert ForkedError.__name__ not in done.stderr
 
 
 def test_exit_without_stop(peer: Peer) -> None:

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "basix_cti"
 # A module of the core imports only from earlier layers. Modules that are in none are leaves.
 LAYERS = (
     {"version", "errors", "limits", "frames"},
-    {"terms", "values"},
+    {"terms", "values", "forks"},
     {"decoder", "readers"},
     {"etf"},
     {"bert"},

@@ -34,8 +34,10 @@ def extensions() -> Sequence[Extension]:
 
 
 SIMULATOR = ["aiohttp>=3.11,<4"]
+SERVERS = ["celery>=5.4", "django>=5.2", "gunicorn>=23"]
 TEST = [
     *SIMULATOR,
+    *SERVERS,
     "hypothesis>=6.100",
     "pytest>=8.2",
     "pytest-timeout>=2.3",

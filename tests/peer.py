@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import hashlib
 import socket
 import ssl
 import struct
+import threading
 from types import TracebackType
 
+import trustme
+
 from basix_cti import bert
+from basix_cti.endpoint import tls_context
+from basix_cti.etf import Atom
 
 TIMEOUT = 20.0
 BINARY, TEXT, CONTINUATION, CLOSE, PING, PONG = 2, 1, 0, 8, 9, 10
@@ -32,6 +38,40 @@ def message(term: object) -> bytes:
     return frame(bert.encode(term))
 
 
+SPEC = (Atom("field_spec"), Atom("channel"), [Atom("uuid"), Atom("last_event")])
+NOTHING = (Atom("initial_info"), Atom("channel"), (Atom("bert"), Atom("nil")))
+
+
+def full_state(*uuids: str) -> bytes:
+    """The message that lists these channels as all that there are."""
+    return message((Atom("initial_info"), Atom("channel"), [(uuid, "NEW_CHANNEL") for uuid in uuids]))
+
+
+def change(uuid: str, last_event: str = "NEW_CHANNEL", event: str = "added") -> bytes:
+    """The message that tells one event of a channel."""
+    return message((Atom("info_event"), Atom("channel"), (uuid, last_event), Atom(event)))
+
+
+@functools.cache
+def authority() -> trustme.CA:
+    """The authority of this test run, which no machine trusts by itself."""
+    return trustme.CA()
+
+
+def certified(*names: str) -> ssl.SSLContext:
+    """The settings of a server with a certificate of :func:`authority` for these names."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority().issue_cert(*names).configure_cert(context)
+    return context
+
+
+def trusting() -> ssl.SSLContext:
+    """The settings of a client that trusts :func:`authority`."""
+    context = tls_context()
+    authority().configure_trust(context)
+    return context
+
+
 class Link:
     """One accepted connection, from the server's side."""
 
@@ -39,7 +79,7 @@ class Link:
         self.sock = sock
         self.request = ""
         self.headers: dict[str, str] = {}
-        self._buffer = b""
+        self._buffer = bytearray()
 
     def read_request(self) -> None:
         """Read the client's handshake."""
@@ -48,7 +88,7 @@ class Link:
             if not data:
                 raise EOFError("the client left before its request was whole")
             self._buffer += data
-        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+        head = self._take(self._buffer.index(b"\r\n\r\n") + 4)[:-4]
         self.request, *lines = head.decode("latin-1").split("\r\n")
         self.headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
@@ -71,6 +111,24 @@ class Link:
         """Bytes onto the wire, as they are."""
         self.sock.sendall(data)
 
+    def dribble(self, data: bytes, every: float, ended: threading.Event) -> int:
+        """One byte at a time, ``every`` so many seconds, until ``ended``, or the client has left; how many went out."""
+        count = 0
+        with contextlib.suppress(OSError):
+            while count < len(data) and not ended.wait(every):
+                self.send(data[count : count + 1])
+                count += 1
+        return count
+
+    def flood(self, data: bytes, ended: threading.Event) -> int:
+        """The same over and over until ``ended``, or the client has left; how often it went out."""
+        count = 0
+        with contextlib.suppress(OSError):
+            while not ended.is_set():
+                self.send(data)
+                count += 1
+        return count
+
     def recv_frame(self) -> tuple[int, bytes]:
         """The next frame of the client, unmasked: opcode and payload. EOFError at the end of the stream."""
         head = self._take(2)
@@ -82,7 +140,8 @@ class Link:
         assert head[1] & 0x80, "a client masks its frames"
         mask = self._take(4)
         data = self._take(size)
-        return head[0] & 0x0F, bytes(byte ^ mask[index % 4] for index, byte in enumerate(data))
+        key = (mask * (size // 4 + 1))[:size]
+        return head[0] & 0x0F, (int.from_bytes(data, "big") ^ int.from_bytes(key, "big")).to_bytes(size, "big")
 
     def wait_end(self) -> None:
         """Read until the client ends the connection, properly or not."""
@@ -111,12 +170,17 @@ class Link:
             if not data:
                 raise EOFError
             self._buffer += data
-        data, self._buffer = self._buffer[:size], self._buffer[size:]
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
         return data
 
 
 class Peer:
-    """Listens on a free port of 127.0.0.1; a test accepts and steers each connection itself."""
+    """Listens on a free port of 127.0.0.1; a test accepts and steers each connection itself.
+
+    Args:
+        context: how it speaks TLS; None for a peer that does not.
+    """
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self._context = context

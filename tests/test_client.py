@@ -1,11 +1,9 @@
-"""The client end to end: against the simulator, and against a peer that does what it should not."""
+"""The client end to end: against the simulator, and where the peer needs to be odd, against one of the tests' own."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import logging
-import os
 import signal
 import socket
 import ssl
@@ -13,46 +11,27 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
-from peer import CLOSE, PING, TEXT, Link, Peer, frame, message
+from clients import AUTH, client_at, client_of
+from peer import CLOSE, NOTHING, PING, SPEC, TEXT, Link, Peer, change, frame, message
 from recorder import TIMEOUT, Recorder
 
-from basix_cti import ApiToken, ApiUser, Auth, CTIClient, CTIHandler, Limits, Ticket, TicketService
+from basix_cti import ApiToken, ApiUser, Auth, CTIClient, CTIHandler, Ticket, TicketService
 from basix_cti.errors import (
-    AuthError,
     CommandError,
     ConnectError,
-    ConnectionClosed,
-    ConnectionLimitReached,
-    ConnectionLost,
-    ConnectionReplaced,
-    ConnectTimeout,
-    DecodeError,
     NotConnected,
-    PingTimeout,
-    ProtocolError,
-    SendTimeout,
     Stopped,
 )
-from basix_cti.etf import Atom
 from basix_cti.events import InfoEvent
 from basix_cti.simulator import Simulator
 from basix_cti.transport import Waker
-
-AUTH = ApiToken("test1.com", "hunter2")
-SPEC = (Atom("field_spec"), Atom("channel"), [Atom("uuid"), Atom("last_event")])
-NOTHING = (Atom("initial_info"), Atom("channel"), (Atom("bert"), Atom("nil")))
-
-
-def change(uuid: str, last_event: str = "NEW_CHANNEL", event: str = "added") -> bytes:
-    return message((Atom("info_event"), Atom("channel"), (uuid, last_event), Atom(event)))
 
 
 @pytest.fixture
@@ -70,18 +49,6 @@ def peer() -> Iterator[Peer]:
 @pytest.fixture
 def recorder() -> Recorder:
     return Recorder()
-
-
-def client_of(simulator: Simulator, handler: CTIHandler, auth: Auth | None = None, **options: Any) -> CTIClient:
-    """A client of the simulator that does not wait long before it connects again."""
-    settings = {"app_name": "test", "full_events": True, "reconnect_min": 0.01, "reconnect_max": 0.05, **options}
-    return CTIClient(simulator.url, handler, auth=auth or ApiToken(simulator.domain, simulator.token), **settings)
-
-
-def client_at(peer: Peer, handler: CTIHandler, **options: Any) -> CTIClient:
-    """A client of a peer that does not wait long before it connects again."""
-    settings = {"app_name": "test", "reconnect_min": 0.01, "reconnect_max": 0.05, **options}
-    return CTIClient(peer.url, handler, auth=AUTH, **settings)
 
 
 def logins(simulator: Simulator) -> list[Auth]:
@@ -247,38 +214,12 @@ def test_commands_without_connection(recorder: Recorder, peer: Peer) -> None:
             client.park("")
 
 
-def test_commands_fail_when_the_connection_is_lost(recorder: Recorder, peer: Peer) -> None:
-    with client_at(peer, recorder) as client:
-        link = peer.accept().upgrade()
-        assert client.wait_connected(TIMEOUT)
-        sent = client.hangup("a")
-        assert link.recv_frame() == (TEXT, b'{"cmd": "hangup", "uuid": "a"}')
-        link.close()
-        with pytest.raises(ConnectionLost, match="without a close frame"):
-            sent.wait(TIMEOUT)
-
-
 def test_an_effect_is_not_looked_for_for_ever(recorder: Recorder, peer: Peer) -> None:
     with client_at(peer, recorder, command_timeout=0.05) as client:
         link = peer.accept().upgrade()
         assert client.wait_connected(TIMEOUT)
         assert client.hangup("a").wait() is False
         assert link.recv_frame()[0] == TEXT
-
-
-def test_many_threads_send_at_once(recorder: Recorder, peer: Peer) -> None:
-    with client_at(peer, recorder) as client, ThreadPoolExecutor(9) as pool:
-        link = peer.accept().upgrade()
-        assert client.wait_connected(TIMEOUT)
-        received = pool.submit(lambda: [link.recv_frame()[1] for _ in range(2000)])
-
-        def send(thread: int) -> None:
-            for number in range(250):
-                client.hangup(f"{thread}-{number}")
-
-        for thread in range(8):
-            pool.submit(send, thread)
-        assert len(set(received.result(TIMEOUT))) == 2000
 
 
 def test_more_commands_at_once_than_are_sent_ahead(
@@ -295,122 +236,6 @@ def test_more_commands_at_once_than_are_sent_ahead(
                 client.transfer("a", destination="x" * 1000)
         client.hangup("a")
         assert received.result(TIMEOUT)[-1] == b'{"cmd": "hangup", "uuid": "a"}'
-
-
-# --- losing the connection --------------------------------------------------------------------------------------
-
-
-def test_fin_and_reset_and_close(recorder: Recorder, peer: Peer) -> None:
-    ends: list[Callable[[Link], None]] = [
-        Link.close,
-        Link.reset,
-        lambda link: link.send(frame(b"\x0f\xa1over", CLOSE)),
-        lambda link: link.send(frame(b"", rsv=4)),
-    ]
-    with client_at(peer, recorder):
-        for number, end in enumerate(ends, 1):
-            link = peer.accept().upgrade()
-            recorder.wait_for("on_connect", number)
-            end(link)
-            recorder.wait_for("on_disconnect", number)
-        peer.accept().upgrade()
-        recorder.wait_for("on_connect", len(ends) + 1)
-        reasons = recorder.of("on_disconnect")
-    assert str(reasons[0]) == "the connection ended without a close frame"
-    assert "reset" in str(reasons[1])
-    assert isinstance(reasons[2], ConnectionClosed)
-    assert (reasons[2].code, reasons[2].reason) == (4001, "over")
-    assert isinstance(reasons[3], ProtocolError)
-    assert reasons[3].code == 1002
-    assert [session.number for session in recorder.of("on_connect")] == [1, 2, 3, 4, 5]
-    assert recorder.of("on_error") == [], "a lost connection is told to on_disconnect alone"
-
-
-def test_half_open_connection(recorder: Recorder, peer: Peer) -> None:
-    with client_at(peer, recorder, ping_interval=0.2, ping_timeout=0.2) as client:
-        link = peer.accept().upgrade()
-        assert link.recv_frame() == (PING, b"")
-        begun = time.monotonic()
-        assert isinstance(recorder.wait_for("on_disconnect")[0], PingTimeout)
-        assert time.monotonic() - begun < 5
-        peer.accept().upgrade()
-        recorder.wait_for("on_connect", 2)
-        assert client.connected
-
-
-def test_a_busy_peer_that_never_answers_a_ping_stays(recorder: Recorder, peer: Peer) -> None:
-    with client_at(peer, recorder, ping_interval=0.3, ping_timeout=0.3), ThreadPoolExecutor(1) as pool:
-        link = peer.accept().upgrade()
-        stop = threading.Event()
-
-        def talk() -> int:
-            count = 0
-            while not stop.wait(0.05):
-                link.send(message(SPEC))
-                count += 1
-            return count
-
-        talking = pool.submit(talk)
-        recorder.wait_for("on_connect")
-        assert not stop.wait(1.5)
-        assert recorder.of("on_disconnect") == []
-        stop.set()
-        assert talking.result(TIMEOUT) > 5
-
-
-def test_a_frame_that_never_ends(recorder: Recorder, peer: Peer) -> None:
-    with client_at(peer, recorder, frame_timeout=0.2):
-        link = peer.accept().upgrade()
-        link.send(frame(b"x" * 100)[:50])
-        lost = recorder.wait_for("on_disconnect")[0]
-    assert isinstance(lost, ProtocolError)
-    assert "not complete after 0.2 s" in str(lost)
-
-
-def test_a_peer_that_stops_reading(recorder: Recorder, peer: Peer) -> None:
-    with client_at(peer, recorder, send_timeout=0.3) as client:
-        peer.accept().upgrade()
-        assert client.wait_connected(TIMEOUT)
-        commands = []
-        with contextlib.suppress(NotConnected):
-            while True:
-                commands.append(client.transfer("a", destination="x" * 1000))
-        assert isinstance(recorder.wait_for("on_disconnect")[0], SendTimeout)
-        for command in commands:
-            with pytest.raises(ConnectionLost):
-                command.wait(TIMEOUT)
-
-
-def test_a_frame_beyond_the_limit(recorder: Recorder, peer: Peer) -> None:
-    with client_at(peer, recorder, limits=Limits(max_frame=1000)):
-        link = peer.accept().upgrade()
-        link.send(frame(b"", claim=1 << 40))
-        assert recorder.wait_for("on_disconnect")[0].code == 1009
-        assert link.recv_frame()[1][:2] == (1009).to_bytes(2, "big")
-
-
-def test_bad_frames(recorder: Recorder, peer: Peer, caplog: pytest.LogCaptureFixture) -> None:
-    """One is told and costs nothing else; ten in a row end the connection."""
-    with client_at(peer, recorder):
-        link = peer.accept().upgrade()
-        link.send(message(SPEC) + change("a") + frame(b"\x83\x79") + change("b"))
-        recorder.wait_for("on_chan_info", 2)
-        (error,) = recorder.of("on_error")
-        assert isinstance(error, DecodeError)
-        assert (error.offset, error.tag) == (1, 121)
-        link.send((frame(b"bad") * 9 + change("c")) * 2)
-        recorder.wait_for("on_chan_info", 4)
-        assert recorder.of("on_disconnect") == []
-        link.send(frame(b"bad") * 10)
-        assert recorder.wait_for("on_disconnect")[0].code == 1007
-        assert len(recorder.of("on_error")) == 1 + 18 + 10
-
-
-def test_text_frames_are_ignored(recorder: Recorder, peer: Peer) -> None:
-    with client_at(peer, recorder):
-        peer.accept().upgrade().send(message(SPEC) + frame(b"hello", TEXT) + change("a"))
-        recorder.wait_for("on_chan_info")
-        assert recorder.of("on_error") == []
 
 
 # --- connecting -------------------------------------------------------------------------------------------------
@@ -446,179 +271,6 @@ def test_a_failure_is_told_once(recorder: Recorder, peer: Peer, caplog: pytest.L
     assert "hunter2" not in caplog.text
 
 
-def test_refused_login(simulator: Simulator, recorder: Recorder) -> None:
-    """Told once, and then tried again at the longest delay alone."""
-    wrong = ApiToken(simulator.domain, "wrong")
-    with client_of(simulator, recorder, wrong, reconnect_min=0.01, reconnect_max=30.0) as client:
-        assert isinstance(recorder.wait_for("on_error")[0], AuthError)
-        assert not client.wait_connected(0.5)
-        assert len(recorder.of("on_error")) == 1
-
-
-def test_refused_login_can_end_the_client(simulator: Simulator, recorder: Recorder) -> None:
-    client = client_of(simulator, recorder, ApiToken(simulator.domain, "wrong"), stop_on_auth_error=True)
-    with pytest.raises(AuthError, match="refused the login"):
-        client.run_forever()
-    assert isinstance(recorder.wait_for("on_error")[0], AuthError)
-    assert not client.wait_connected(TIMEOUT)
-
-
-def test_connection_limit(simulator: Simulator, recorder: Recorder) -> None:
-    with client_of(simulator, Recorder()) as one, client_of(simulator, Recorder()) as two:
-        assert one.wait_connected(TIMEOUT)
-        assert two.wait_connected(TIMEOUT)
-        with client_of(simulator, recorder, reconnect_max=30.0) as three:
-            assert recorder.wait_for("on_system_msg") == ["connection_limit_reached"]
-            lost = recorder.wait_for("on_disconnect")[0]
-            assert isinstance(lost, ConnectionLimitReached)
-            assert "close one of the others" in str(lost)
-            assert not three.connected
-        assert one.connected
-        assert two.connected
-
-
-def test_replaced_connection_does_not_return(simulator: Simulator, recorder: Recorder) -> None:
-    with client_of(simulator, recorder) as first:
-        assert first.wait_connected(TIMEOUT)
-        with client_of(simulator, Recorder()) as second:
-            assert second.wait_connected(TIMEOUT)
-            with client_of(simulator, Recorder(), forced=True) as third:
-                lost = recorder.wait_for("on_disconnect")[0]
-                assert isinstance(lost, ConnectionReplaced)
-                assert recorder.of("on_system_msg") == ["connection_replaced"]
-                assert first.wait_connected(TIMEOUT) is False, "it has ended"
-                assert third.wait_connected(TIMEOUT)
-                assert second.connected
-            with pytest.raises(NotConnected):
-                first.hangup("x")
-            assert isinstance(first.last_error, ConnectionReplaced)
-        first.start()
-        recorder.wait_for("on_connect", 2)
-
-
-def test_replaced_connection_returns_if_asked_for(simulator: Simulator, recorder: Recorder) -> None:
-    with client_of(simulator, recorder, return_when_replaced=True):
-        recorder.wait_for("on_connect")
-        simulator.system_msg(Atom("connection_replaced"))
-        recorder.wait_for("on_connect", 2)
-
-
-def test_silent_server(recorder: Recorder, peer: Peer) -> None:
-    with client_at(peer, recorder, connect_timeout=0.2):
-        peer.accept()
-        assert isinstance(recorder.wait_for("on_error")[0], ConnectTimeout)
-        peer.accept().upgrade()
-        recorder.wait_for("on_connect")
-
-
-# --- hooks ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", [RuntimeError, SystemExit, KeyboardInterrupt])
-def test_a_hook_that_raises_costs_nothing_else(peer: Peer, kind: type[BaseException]) -> None:
-    class Raising(Recorder):
-        def told(self, name: str, args: tuple[Any, ...]) -> None:
-            raise kind(f"from {name}")
-
-    recorder = Raising()
-    with client_at(peer, recorder):
-        link = peer.accept().upgrade()
-        link.send(message(SPEC) + change("a") + change("b"))
-        recorder.wait_for("on_chan_info", 2)
-        link.close()
-        recorder.wait_for("on_disconnect")
-        peer.accept().upgrade()
-        recorder.wait_for("on_connect", 2)
-    assert [channel.uuid for channel in recorder.of("on_chan_info")] == ["a", "b"]
-    assert {type(error) for error in recorder.of("on_error")} == {kind}
-
-
-def test_slow_hooks_do_not_cost_the_connection(peer: Peer) -> None:
-    blocked, released = threading.Event(), threading.Event()
-
-    class Slow(Recorder):
-        def told(self, name: str, args: tuple[Any, ...]) -> None:
-            if name == "on_chan_info" and not blocked.is_set():
-                blocked.set()
-                released.wait(TIMEOUT)
-
-    recorder = Slow()
-    with client_at(peer, recorder, ping_interval=0.1, ping_timeout=0.1) as client:
-        link = peer.accept().upgrade()
-        link.send(message(SPEC) + change("a"))
-        assert blocked.wait(TIMEOUT)
-        for _ in range(5):
-            opcode, payload = link.recv_frame()
-            assert opcode == PING
-            link.send(frame(payload, 10))
-        assert client.connected
-        released.set()
-        assert recorder.of("on_disconnect") == []
-
-
-def test_overflow(peer: Peer) -> None:
-    """Blocked hooks and a flood: what is dropped is counted, then made good; no end of a channel is missing."""
-    blocked, released = threading.Event(), threading.Event()
-
-    class Slow(Recorder):
-        def told(self, name: str, args: tuple[Any, ...]) -> None:
-            if name == "on_chan_info" and args[0].uuid == "block":
-                blocked.set()
-                released.wait(TIMEOUT)
-
-    recorder = Slow()
-    with client_at(peer, recorder, max_queued_events=10) as client:
-        link = peer.accept().upgrade()
-        known = [f"known-{number}" for number in range(5)]
-        link.send(message(SPEC) + message(NOTHING) + b"".join(change(uuid) for uuid in known))
-        recorder.wait_for("on_chan_info", 5)
-        link.send(change("block"))
-        assert blocked.wait(TIMEOUT)
-        flood = [change(f"brief-{number}") for number in range(100)]
-        flood += [change(f"brief-{number}", "CHANNEL_HANGUP", "updated") for number in range(99)]
-        flood += [change(uuid, "CHANNEL_HANGUP", "updated") for uuid in known]
-        link.send(b"".join(flood) + frame(b"sync", PING))
-        while link.recv_frame() != (10, b"sync"):
-            pass
-        assert client.queued_events == 10
-        released.set()
-        assert recorder.wait_for("on_overflow") == [204 - 10]
-        recorder.wait(lambda: set(client.state.channels) == {"block", "brief-99"})
-        link.send(change("after"))
-        recorder.wait(lambda: "after" in client.state.channels)
-    told = [(channel.uuid, channel.is_hung_up) for channel in recorder.of("on_chan_info")]
-    assert [uuid for uuid, ended in told if ended and uuid in known] == known
-    begun = {uuid for uuid, ended in told if not ended}
-    ended = [uuid for uuid, ended in told if ended]
-    assert len(ended) == len(set(ended))
-    assert begun - set(ended) == {"block", "brief-99", "after"}
-    assert len(recorder.of("on_overflow")) == 1
-
-
-def test_overflow_that_swallows_the_initial_state(peer: Peer) -> None:
-    blocked, released = threading.Event(), threading.Event()
-
-    class Slow(Recorder):
-        def told(self, name: str, args: tuple[Any, ...]) -> None:
-            if name == "on_connect":
-                blocked.set()
-                released.wait(TIMEOUT)
-
-    recorder = Slow()
-    full_state = message((Atom("initial_info"), Atom("channel"), [("a", "NEW_CHANNEL"), ("b", "NEW_CHANNEL")]))
-    with client_at(peer, recorder, max_queued_events=1) as client:
-        link = peer.accept().upgrade()
-        assert blocked.wait(TIMEOUT)
-        link.send(message((Atom("msg"), b"fills the queue")) + message(SPEC) + full_state + frame(b"sync", PING))
-        while link.recv_frame() != (10, b"sync"):
-            pass
-        released.set()
-        assert [channel.uuid for channel in recorder.wait_for("on_initial_chan_info")[0]] == ["a", "b"]
-        assert recorder.of("on_chan_info") == []
-        assert set(client.state.channels) == {"a", "b"}
-        assert client.wait_ready(TIMEOUT)
-
-
 # --- life -------------------------------------------------------------------------------------------------------
 
 
@@ -631,37 +283,6 @@ def test_nothing_starts_before_start(peer: Peer, recorder: Recorder) -> None:
     assert client.seconds_since_received is None
     client.stop()
     assert not peer.has_visitor()
-
-
-def test_two_lives(simulator: Simulator, recorder: Recorder) -> None:
-    client = client_of(simulator, recorder)
-    for life in (1, 2):
-        client.start()
-        client.start()
-        assert client.wait_ready(TIMEOUT)
-        recorder.wait_for("on_initial_chan_info", life)
-        client.stop()
-        client.stop()
-        assert not client.connected
-        assert isinstance(recorder.wait_for("on_disconnect", life)[-1], Stopped)
-    assert [session.number for session in recorder.of("on_connect")] == [1, 2]
-
-
-def test_stop_inside_a_hook_and_start_after_it(simulator: Simulator) -> None:
-    class Stops(Recorder):
-        def told(self, name: str, args: tuple[Any, ...]) -> None:
-            if name == "on_connect" and args[0].number < 3:
-                client.stop()
-                client.stop()
-                client.start()
-
-    recorder = Stops()
-    client = client_of(simulator, recorder)
-    client.start()
-    recorder.wait_for("on_connect", 3)
-    client.stop()
-    order = [name for name, _ in recorder.calls if name in ("on_connect", "on_disconnect")]
-    assert order == ["on_connect", "on_disconnect"] * 3
 
 
 def test_stop_in_one_thread_and_start_in_another(simulator: Simulator) -> None:
@@ -748,20 +369,6 @@ def test_a_command_given_while_its_effect_arrives(peer: Peer) -> None:
     assert all(outcome)
 
 
-def test_errors_keep_no_variables_of_the_login(simulator: Simulator, recorder: Recorder) -> None:
-    """Tools that show the variables of a traceback find none there."""
-    for auth in (ApiToken(simulator.domain, "hunter2"), ApiUser(simulator.domain, "api", "hunter2")):
-        with client_of(simulator, Recorder(), auth) as client:
-            assert not client.wait_connected(0.3)
-            error = client.last_error
-        assert isinstance(error, AuthError)
-        shown = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
-        assert "hunter2" not in shown
-        assert base64.b64encode(b"hunter2").decode()[:8] not in shown
-        assert error.__traceback__ is None
-        assert error.__context__ is None
-
-
 def test_delays_without_end(simulator: Simulator, recorder: Recorder) -> None:
     """As some write it who want no pings."""
     with client_of(simulator, recorder, ping_interval=1e12, connect_timeout=1e12, reconnect_max=1e12) as client:
@@ -795,41 +402,6 @@ def test_run_forever_inside_a_hook_is_refused(simulator: Simulator) -> None:
         assert "inside a hook" in str(recorder.wait_for("on_error")[0])
 
 
-@pytest.mark.parametrize("stage", ["connecting", "handshake", "backoff", "blocked send", "blocked hook"])
-def test_stop_is_prompt(peer: Peer, stage: str) -> None:
-    released, blocked = threading.Event(), threading.Event()
-
-    class Blocked(Recorder):
-        def told(self, name: str, args: tuple[Any, ...]) -> None:
-            if name == "on_connect" and stage == "blocked hook":
-                blocked.set()
-                released.wait(TIMEOUT)
-
-    recorder = Blocked()
-    client = client_at(peer, recorder, reconnect_min=30.0, reconnect_max=60.0)
-    if stage == "backoff":
-        peer.close()
-    client.start()
-    if stage == "handshake":
-        peer.accept().read_request()
-    elif stage == "backoff":
-        recorder.wait_for("on_error")
-    elif stage.startswith("blocked"):
-        peer.accept().upgrade()
-        assert client.wait_connected(TIMEOUT)
-        if stage == "blocked hook":
-            assert blocked.wait(TIMEOUT)
-        else:
-            for _ in range(5000):
-                client.transfer("a", destination="x" * 1000)
-    begun = time.monotonic()
-    client.stop()
-    assert time.monotonic() - begun < 2.5
-    released.set()
-    if stage not in ("connecting", "handshake") and stage.startswith("blocked"):
-        assert isinstance(recorder.wait_for("on_disconnect")[0], Stopped)
-
-
 def test_the_peer_is_told_goodbye(peer: Peer, recorder: Recorder) -> None:
     client = client_at(peer, recorder)
     client.start()
@@ -839,22 +411,6 @@ def test_the_peer_is_told_goodbye(peer: Peer, recorder: Recorder) -> None:
         seen = pool.submit(link.recv_frame)
         client.stop()
         assert seen.result(TIMEOUT) == (CLOSE, (1000).to_bytes(2, "big"))
-
-
-def test_many_reconnections_leave_nothing_behind(peer: Peer, recorder: Recorder) -> None:
-    def descriptors() -> int:
-        return len(os.listdir("/proc/self/fd"))
-
-    with client_at(peer, recorder):
-        counts = []
-        for number in range(1, 31):
-            link = peer.accept().upgrade()
-            recorder.wait_for("on_connect", number)
-            if number > 2:
-                counts.append((descriptors(), threading.active_count()))
-            link.close()
-            recorder.wait_for("on_disconnect", number)
-    assert max(counts) <= (min(counts)[0] + 1, min(counts)[1] + 1)
 
 
 def test_age_of_the_last_byte(peer: Peer, recorder: Recorder) -> None:
@@ -869,21 +425,6 @@ def test_age_of_the_last_byte(peer: Peer, recorder: Recorder) -> None:
         after = client.seconds_since_received
         assert after is not None
         assert after < TIMEOUT
-
-
-def test_exit_without_stop(peer: Peer) -> None:
-    program = f"""
-from basix_cti import ApiToken, CTIClient, CTIHandler
-class Quiet(CTIHandler): pass
-client = CTIClient({peer.url!r}, Quiet(), auth=ApiToken("d", "t"), app_name="exit")
-client.start()
-assert client.wait_connected(20)
-"""
-    with ThreadPoolExecutor(1) as pool:
-        served = pool.submit(lambda: peer.accept().upgrade())
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT)
-        served.result(TIMEOUT)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_run_forever_and_ctrl_c(peer: Peer) -> None:

@@ -11,8 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-import trustme
-from peer import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, TIMEOUT, Link, Peer, frame
+from peer import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, TIMEOUT, Link, Peer, certified, frame, trusting
 from websocket import WebSocketException
 
 from basix_cti import ApiToken, ApiUser, Limits, Ticket
@@ -343,27 +342,10 @@ def test_a_fetch_that_exits(peer: Peer, waker: Waker, kind: type[BaseException])
 # --- TLS --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-def server_context(authority: trustme.CA, *names: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(*names).configure_cert(context)
-    return context
-
-
-def trusting(authority: trustme.CA) -> ssl.SSLContext:
-    context = tls_context()
-    authority.configure_trust(context)
-    return context
-
-
-def test_tls(authority: trustme.CA, waker: Waker) -> None:
-    with Peer(server_context(authority, "127.0.0.1")) as peer, ThreadPoolExecutor(1) as pool:
+def test_tls(waker: Waker) -> None:
+    with Peer(certified("127.0.0.1")) as peer, ThreadPoolExecutor(1) as pool:
         served = pool.submit(lambda: peer.accept().upgrade())
-        connection = dial(peer.url, waker, context=trusting(authority))
+        connection = dial(peer.url, waker, context=trusting())
         link = served.result(TIMEOUT)
         assert connection.tls is not None
         assert connection.tls.startswith("TLS")
@@ -382,19 +364,17 @@ def test_tls(authority: trustme.CA, waker: Waker) -> None:
     [("127.0.0.1", False, "is not trusted"), ("pbx.example", True, "is not trusted")],
     ids=["untrusted authority", "wrong host name"],
 )
-def test_a_wrong_certificate_gets_no_login(
-    authority: trustme.CA, waker: Waker, name: str, trusted: bool, told: str
-) -> None:
+def test_a_wrong_certificate_gets_no_login(waker: Waker, name: str, trusted: bool, told: str) -> None:
     def serve(peer: Peer) -> bytes:
         link = peer.accept_raw()
         with pytest.raises(OSError, match=r"alert|EOF|reset"):
-            server_context(authority, name).wrap_socket(link.sock, server_side=True).recv(1)
+            certified(name).wrap_socket(link.sock, server_side=True).recv(1)
         return b""
 
-    with Peer(server_context(authority, name)) as peer, ThreadPoolExecutor(1) as pool:
+    with Peer(certified(name)) as peer, ThreadPoolExecutor(1) as pool:
         served = pool.submit(serve, peer)
         with pytest.raises(TLSError, match=told):
-            dial(peer.url, waker, context=trusting(authority) if trusted else tls_context())
+            dial(peer.url, waker, context=trusting() if trusted else tls_context())
         served.result(TIMEOUT)
 
 

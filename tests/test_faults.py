@@ -1,0 +1,1535 @@
+"""What a connection must survive: one test, or a few, for each fault of the list in docs/security.rst, in its order.
+
+All of them go through ``CTIClient`` and real sockets; those marked ``both`` run over TLS as well.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import contextlib
+import inspect
+import itertools
+import json
+import logging
+import os
+import random
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pytest
+from clients import AUTH, client_at, client_of
+from peer import (
+    CLOSE,
+    CONTINUATION,
+    NOTHING,
+    PING,
+    PONG,
+    SPEC,
+    TEXT,
+    Link,
+    Peer,
+    certified,
+    change,
+    frame,
+    full_state,
+    message,
+    trusting,
+)
+from recorder import TIMEOUT, Recorder
+
+import basix_cti
+from basix_cti import ApiToken, ApiUser, CTIClient, CTIHandler, Limits, Ticket, TicketService
+from basix_cti.errors import (
+    AuthError,
+    ConnectError,
+    ConnectionClosed,
+    ConnectionLimitReached,
+    ConnectionLost,
+    ConnectionReplaced,
+    ConnectTimeout,
+    CTIError,
+    DecodeError,
+    HandshakeError,
+    NotConnected,
+    PingTimeout,
+    ProtocolError,
+    SendTimeout,
+    Stopped,
+    TLSError,
+)
+from basix_cti.etf import Atom
+from basix_cti.events import InfoEvent, UnknownMessage
+from basix_cti.simulator import Simulator
+
+both = pytest.mark.parametrize("peer", ["ws", "wss"], indirect=True)
+
+
+@pytest.fixture
+def peer(request: pytest.FixtureRequest) -> Iterator[Peer]:
+    """In the clear, but where a test asks for ``wss``."""
+    tls = getattr(request, "param", "ws") == "wss"
+    with Peer(certified("127.0.0.1") if tls else None) as peer:
+        yield peer
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+class Incident:
+    """A client that knows two calls, on a connection to which something is about to happen.
+
+    Attributes:
+        link: the peer's side of the present connection.
+        tickets: the one-time tickets that were fetched.
+    """
+
+    def __init__(self, peer: Peer, recorder: Recorder | None = None, **options: Any) -> None:
+        self.tickets: list[str] = []
+        self.recorder = recorder or Recorder()
+        self.client = client_at(peer, self.recorder, Ticket(self._fetch), **options)
+        self._peer = peer
+
+    def _fetch(self, uri: str) -> str:
+        self.tickets.append(f"ticket-{len(self.tickets) + 1}")
+        return self.tickets[-1]
+
+    def _serve(self, *uuids: str) -> Link:
+        link = self._peer.accept().upgrade()
+        login = base64.b64encode(f"ws_ticket:{self.tickets[-1]}".encode()).decode()
+        assert link.headers["authorization"] == f"Basic {login}"
+        link.send(message(SPEC) + full_state(*uuids))
+        return link
+
+    def __enter__(self) -> Incident:
+        self.client.start()
+        self.link = self._serve("staying", "ending")
+        self.recorder.wait_for("on_initial_chan_info")
+        return self
+
+    def recovered(self) -> ConnectionLost:
+        """Why the connection was lost, once all is well again.
+
+        That is: the loss was told once, a new login was made with a ticket of its own, and of the call that ended
+        meanwhile, unheard, the end was told, once.
+        """
+        recorder = self.recorder
+        (reason,) = recorder.wait_for("on_disconnect")
+        assert isinstance(reason, ConnectionLost)
+        self.link = self._serve("staying")
+        recorder.wait_for("on_initial_chan_info", 2)
+        lifecycle = [name for name, _ in recorder.calls if name in ("on_connect", "on_disconnect")]
+        assert lifecycle == ["on_connect", "on_disconnect", "on_connect"]
+        assert [session.number for session in recorder.of("on_connect")] == [1, 2]
+        synthetic = [event for event in recorder.events if isinstance(event, InfoEvent) and event.synthetic]
+        assert [(event.event, event.item.key) for event in synthetic] == [("removed", "ending")]
+        assert [channel.uuid for channel in recorder.of("on_chan_info") if channel.is_hung_up] == ["ending"]
+        assert set(self.client.state.channels) == {"staying"}
+        assert self.tickets == ["ticket-1", "ticket-2"]
+        assert not [error for error in recorder.of("on_error") if not isinstance(error, DecodeError)]
+        return reason
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._peer.close()  # so that the client need not wait for an answer to its goodbye
+        self.client.stop()
+
+
+def soon(bound: float, measure: Callable[[], float]) -> None:
+    """``measure`` gives at most ``bound`` seconds. The best of three counts: a machine is busy once, a bug stays."""
+    taken = []
+    for _ in range(3):
+        taken.append(measure())
+        if taken[-1] <= bound:
+            return
+    raise AssertionError(f"took {taken} s, the bound is {bound}")
+
+
+# --- 1 to 7: the connection breaks, or seems to ----------------------------------------------------------------------
+
+
+@both
+def test_01_the_stream_ends_without_a_close_frame(peer: Peer) -> None:
+    with Incident(peer) as incident:
+        incident.link.close()
+        assert str(incident.recovered()) == "the connection ended without a close frame"
+
+
+def test_01_tls_ends_properly_and_no_more() -> None:
+    """With TLS's own goodbye, but without that of WebSocket."""
+    with Peer(certified("127.0.0.1")) as peer, Incident(peer) as incident:
+        assert isinstance(incident.link.sock, ssl.SSLSocket)
+        with ThreadPoolExecutor(1) as pool, contextlib.suppress(OSError):
+            pool.submit(incident.link.sock.unwrap).result(TIMEOUT)
+        incident.link.close()
+        assert str(incident.recovered()) == "the connection ended without a close frame"
+
+
+def test_02_reset(peer: Peer) -> None:
+    with Incident(peer) as incident:
+        incident.link.reset()
+        assert "reset" in str(incident.recovered())
+
+
+@pytest.mark.parametrize(
+    ("payload", "code", "told"),
+    [(b"\x03\xe9going down", 1001, "going down"), (b"\x0f\xa1over", 4001, "over"), (b"", None, "without a code")],
+    ids=["1001", "4001", "none"],
+)
+def test_03_close_frame(peer: Peer, payload: bytes, code: int | None, told: str) -> None:
+    with Incident(peer) as incident:
+        incident.link.send(frame(payload, CLOSE))
+        reason = incident.recovered()
+    assert isinstance(reason, ConnectionClosed)
+    assert reason.code == code
+    assert told in reason.reason
+    assert told in str(reason)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        frame(b"\x03\xed", CLOSE),
+        frame(b"x", CLOSE),
+        frame(b"", rsv=4),
+        frame(b"", rsv=2),
+        frame(b"", 3),
+        frame(b"", 11),
+        frame(b"", CONTINUATION),
+        frame(b"a", fin=False) + frame(b"b"),
+        frame(b"", PING, fin=False),
+        frame(bytes(126), PING),
+        b"\x82\x81\x00\x00\x00\x00x",
+    ],
+    ids=[
+        "close 1005",
+        "half a close code",
+        "rsv 1",
+        "rsv 2",
+        "opcode 3",
+        "opcode 11",
+        "orphan continuation",
+        "a message inside another",
+        "a ping in parts",
+        "a ping of 126 bytes",
+        "masked",
+    ],
+)
+def test_04_the_rules_of_websocket_are_broken(peer: Peer, bad: bytes) -> None:
+    with Incident(peer) as incident:
+        incident.link.send(bad)
+        assert incident.link.recv_frame() == (CLOSE, (1002).to_bytes(2, "big"))
+        reason = incident.recovered()
+    assert isinstance(reason, ProtocolError)
+    assert reason.code == 1002
+
+
+def test_05_half_open(peer: Peer) -> None:
+    """The peer is there no more, and no FIN has told it: nothing comes, not even an answer to a ping."""
+    interval, patience = 0.3, 0.3
+
+    def notice() -> float:
+        with Peer() as silent, Incident(silent, ping_interval=interval, ping_timeout=patience) as incident:
+            begun = time.monotonic()
+            incident.recorder.wait_for("on_disconnect")
+            taken = time.monotonic() - begun
+            assert incident.link.recv_frame() == (PING, b"")
+            assert isinstance(incident.recovered(), PingTimeout)
+            return taken
+
+    soon(interval + patience + 1, notice)
+
+
+WHOLE = message((Atom("msg"), b"x" * 200))
+
+
+@pytest.mark.parametrize("sent", [1, 3, 100, len(WHOLE) - 1], ids=lambda sent: f"after {sent} bytes")
+def test_06_a_frame_that_never_ends(peer: Peer, sent: int) -> None:
+    with Incident(peer, frame_timeout=0.3) as incident:
+        incident.link.send(WHOLE[:sent])
+        reason = incident.recovered()
+    assert isinstance(reason, ProtocolError)
+    assert "not complete after 0.3 s" in str(reason)
+
+
+@pytest.mark.parametrize("between", [b"", frame(b"", PING)], ids=["silence", "pings"])
+def test_06_a_message_whose_last_fragment_never_comes(peer: Peer, between: bytes) -> None:
+    ended = threading.Event()
+    with Incident(peer, frame_timeout=0.3) as incident, ThreadPoolExecutor(1) as pool:
+        incident.link.send(frame(b"\x83", fin=False))
+        talking = pool.submit(incident.link.dribble, between * 1000, 0.01, ended)
+        (reason,) = incident.recorder.wait_for("on_disconnect")
+        ended.set()
+        talking.result(TIMEOUT)
+        assert incident.recovered() is reason
+    assert "not complete after 0.3 s" in str(reason)
+
+
+def test_06_a_byte_now_and_then_does_not_put_off_the_deadline(peer: Peer) -> None:
+    ended = threading.Event()
+    with Incident(peer, frame_timeout=0.3) as incident, ThreadPoolExecutor(1) as pool:
+        dribbling = pool.submit(incident.link.dribble, frame(bytes(60_000)), 0.02, ended)
+        (reason,) = incident.recorder.wait_for("on_disconnect")
+        ended.set()
+        assert dribbling.result(TIMEOUT) < 60_000
+        assert incident.recovered() is reason
+    assert "not complete after 0.3 s" in str(reason)
+
+
+def test_07_any_byte_is_a_sign_of_life(peer: Peer) -> None:
+    """A peer too busy to answer pings, whose message comes byte by byte, one for each ping."""
+    interval, patience = 0.25, 2.0
+    with Incident(peer, ping_interval=interval, ping_timeout=patience) as incident:
+        begun = time.monotonic()
+        for byte in change("staying", "CHANNEL_ANSWER", "updated"):
+            assert incident.link.recv_frame() == (PING, b"")
+            incident.link.send(bytes([byte]))
+            if time.monotonic() - begun > interval + patience + 0.5:
+                break
+        assert incident.client.connected
+        assert incident.recorder.of("on_disconnect") == []
+
+
+@both
+def test_any_byte_may_be_the_last(peer: Peer) -> None:
+    """A peer that stops at each byte of its answer and its first messages in turn, over TLS at each seventh."""
+    recorder = Recorder()
+    ends = itertools.cycle([Link.close, Link.reset])
+    messages = message(SPEC) + full_state("a", "b")
+    with client_at(peer, recorder, reconnect_min=0.0001, reconnect_max=0.0002) as client:
+        step, cut, whole = 7 if peer.url.startswith("wss") else 1, 0, 1
+        while cut < whole:
+            link = peer.accept()
+            link.read_request()
+            stream = link.upgrade_answer() + messages
+            whole = len(stream)
+            link.send(stream[:cut])
+            next(ends)(link)
+            cut += step
+        peer.accept().upgrade().send(messages)
+        recorder.wait(lambda: client.connected and set(client.state.channels) == {"a", "b"})
+        assert client.wait_ready(TIMEOUT)
+    lifecycle = [name for name, _ in recorder.calls if name in ("on_connect", "on_disconnect")]
+    assert lifecycle == ["on_connect", "on_disconnect"] * (len(lifecycle) // 2)
+    assert len(recorder.of("on_chan_info")) == 0, "both calls have been there all the time"
+    assert all(isinstance(error, ConnectError) for error in recorder.of("on_error"))
+
+
+# --- 8 to 13: connecting ---------------------------------------------------------------------------------------------
+
+
+def silent(link: Link, ended: threading.Event) -> None:
+    ended.wait(TIMEOUT)
+
+
+def silent_after_the_request(link: Link, ended: threading.Event) -> None:
+    link.read_request()
+    ended.wait(TIMEOUT)
+
+
+def slow_answer(link: Link, ended: threading.Event) -> None:
+    link.read_request()
+    link.dribble(link.upgrade_answer(), 0.05, ended)
+
+
+def endless_header(link: Link, ended: threading.Event) -> None:
+    link.read_request()
+    link.dribble(b"HTTP/1.1 101 Switching Protocols\r\nX: " + b"x" * 60_000, 0.05, ended)
+
+
+@both
+@pytest.mark.parametrize("serve", [silent, silent_after_the_request, slow_answer, endless_header])
+def test_08_a_handshake_without_end(peer: Peer, serve: Callable[[Link, threading.Event], None]) -> None:
+    """One deadline for all of it: bytes that come now and then do not put it off."""
+    recorder, ended = Recorder(), threading.Event()
+    with client_at(peer, recorder, connect_timeout=1.0) as client, ThreadPoolExecutor(1) as pool:
+        link = peer.accept()
+        serving = pool.submit(serve, link, ended)
+        (error,) = recorder.wait_for("on_error")
+        ended.set()
+        assert isinstance(error, ConnectTimeout)
+        assert "within the 1 s of connect_timeout" in str(error)
+        serving.result(TIMEOUT)
+        comes_up(peer, recorder, client)
+
+
+def comes_up(peer: Peer, recorder: Recorder, client: CTIClient) -> Link:
+    """Accept visits until one of them is a connection; some may have been given up meanwhile."""
+    while True:
+        link = peer.accept()
+        with contextlib.suppress(EOFError, OSError):
+            link.upgrade()
+            recorder.wait_for("on_connect")
+            assert client.wait_connected(TIMEOUT)
+            return link
+
+
+def test_08_tls_one_byte_at_a_time() -> None:
+    recorder, ended = Recorder(), threading.Event()
+    server = certified("127.0.0.1")
+
+    def serve(link: Link) -> int:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = server.wrap_bio(incoming, outgoing, server_side=True)
+        incoming.write(link.sock.recv(65536))
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.do_handshake()
+        return link.dribble(outgoing.read(), 0.05, ended)
+
+    with Peer(server) as peer, ThreadPoolExecutor(1) as pool, client_at(peer, recorder, connect_timeout=1.0) as client:
+        serving = pool.submit(serve, peer.accept_raw())
+        (error,) = recorder.wait_for("on_error")
+        ended.set()
+        assert isinstance(error, ConnectTimeout)
+        assert serving.result(TIMEOUT) > 5, "bytes did come"
+        comes_up(peer, recorder, client)
+
+
+ATTACKED = Path(__file__).with_name("attacked.py")
+MIB = 1024 * 1024
+
+
+class Attacked:
+    """A client in a process of its own, of which is known what an attack cost it: see attacked.py."""
+
+    def __init__(self, peer: Peer, **options: Any) -> None:
+        command = [sys.executable, str(ATTACKED), peer.url, json.dumps(options)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def ready(self) -> None:
+        """Wait until it has measured what it takes without an attack."""
+        assert self._line() == {"ready": True}
+
+    def cost(self) -> dict[str, Any]:
+        """What it has been told, and what that took."""
+        return self._line()
+
+    def _line(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        told: dict[str, Any] = json.loads(self._process.stdout.readline() or '"it ended"')
+        return told
+
+    def __enter__(self) -> Attacked:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._process.kill()
+        with self._process:
+            pass
+
+
+Measured = Callable[[str, object], None]
+
+
+def report(record_property: Measured, cost: dict[str, Any]) -> None:
+    """Have the figures printed behind the tests' results."""
+    figures = f"{cost['told']}: {cost['cpu']:.2f} s of CPU, peak RSS {cost['peak']:.1f} MB, {cost['grown']:+.1f} MB"
+    print(figures)
+    record_property("measured", figures)
+
+
+@pytest.mark.parametrize(
+    ("answer", "body", "told"),
+    [
+        (b"HTTP/1.1 101 Switching Protocols\r\nX: ", b"x" * 65536, "HandshakeError"),
+        (b"HTTP/1.1 101 Switching Protocols\r\n", b"X: y\r\n" * 10_000, "HandshakeError"),
+        (b"", b"x" * 65536, "HandshakeError"),
+        (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", b"x" * 65536, "HandshakeError"),
+        (b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 99999999999\r\n\r\n", b"x" * 65536, "HandshakeError"),
+    ],
+    ids=["one long header", "many headers", "one long line", "a body without end", "a body of 100 GB"],
+)
+def test_09_an_answer_without_end(peer: Peer, answer: bytes, body: bytes, told: str, record_property: Measured) -> None:
+    with Attacked(peer) as attacked:
+        link = peer.accept()
+        link.read_request()
+        link.send(b"HTTP/1.1 404 Not Found\r\n\r\n")
+        link.finish()
+        attacked.ready()
+        link = peer.accept()
+        link.read_request()
+        link.send(answer)
+        with contextlib.suppress(OSError):
+            for _ in range(32 * MIB // len(body)):
+                link.send(body)
+        link.close()
+        cost = attacked.cost()
+    report(record_property, cost)
+    assert cost["told"] == told
+    assert cost["grown"] < 20
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["fails", "hangs"])
+def test_10_the_name_is_not_found_for_a_while(
+    peer: Peer, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, hangs: bool
+) -> None:
+    """As long as the resolver fails, or does not come back, it is asked again; nobody has to help."""
+    over, asked = threading.Event(), threading.Semaphore(0)
+    real = socket.getaddrinfo
+
+    def outage(*args: Any, **options: Any) -> Any:
+        asked.release()
+        if hangs:
+            over.wait(TIMEOUT)
+        if not over.is_set():
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return real(*args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", outage)
+    with client_at(peer, recorder, connect_timeout=0.2 if hangs else 10.0) as client:
+        for _ in range(1 if hangs else 5):
+            assert asked.acquire(timeout=TIMEOUT)
+        (error,) = recorder.wait_for("on_error")
+        assert isinstance(error, ConnectTimeout if hangs else ConnectError)
+        assert ("took too long" if hangs else "Temporary failure") in str(error)
+        over.set()
+        comes_up(peer, recorder, client)
+        assert len(recorder.of("on_error")) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_11_a_refused_login_is_told_once_and_tried_again_slowly(peer: Peer, recorder: Recorder, status: int) -> None:
+    with client_at(peer, recorder, reconnect_min=0.001, reconnect_max=0.5) as client:
+        visits = []
+        for _ in range(3):
+            link = peer.accept()
+            visits.append(time.monotonic())
+            link.read_request()
+            link.send(b"HTTP/1.1 %d No\r\n\r\n" % status)
+            link.finish()
+        comes_up(peer, recorder, client)
+        (error,) = recorder.of("on_error")
+    assert isinstance(error, AuthError)
+    assert error.status == status
+    assert min(later - earlier for earlier, later in itertools.pairwise(visits)) > 0.4
+
+
+def test_11_a_refused_login_can_end_the_client(peer: Peer, recorder: Recorder) -> None:
+    client = client_at(peer, recorder, stop_on_auth_error=True)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(client.run_forever)
+        link = peer.accept()
+        link.read_request()
+        link.send(b"HTTP/1.1 401 Unauthorized\r\n\r\n")
+        link.finish()
+        with pytest.raises(AuthError, match="refused the login"):
+            running.result(TIMEOUT)
+    assert isinstance(recorder.wait_for("on_error")[0], AuthError)
+    assert not client.wait_connected(TIMEOUT)
+    assert not peer.has_visitor()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_12_a_redirection_is_not_followed(peer: Peer, recorder: Recorder, status: int) -> None:
+    with Peer() as other, client_at(peer, recorder) as client:
+        link = peer.accept()
+        link.read_request()
+        link.send(f"HTTP/1.1 {status} Elsewhere\r\nLocation: {other.url}/basix/api/ws_cti\r\n\r\n".encode())
+        link.finish()
+        (error,) = recorder.wait_for("on_error")
+        assert isinstance(error, HandshakeError)
+        assert error.status == status
+        assert "not followed" in str(error)
+        comes_up(peer, recorder, client)
+        assert not other.has_visitor()
+
+
+@pytest.mark.parametrize("wrong", ["authority", "host name", "no TLS"])
+def test_13_a_server_that_cannot_be_trusted_gets_no_login(recorder: Recorder, wrong: str) -> None:
+    context = None if wrong == "no TLS" else certified("pbx.example" if wrong == "host name" else "127.0.0.1")
+    options: dict[str, Any] = {} if wrong == "authority" else {"ssl_context": trusting()}
+    with Peer() as peer:
+        client = CTIClient(f"wss://127.0.0.1:{peer.port}", recorder, auth=AUTH, app_name="test", **options)
+        with client:
+            link = peer.accept()
+            seen = b""
+            if context is None:
+                seen = link.sock.recv(65536)
+                link.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                assert seen[:1] == b"\x16", "a TLS hello"
+            else:
+                with pytest.raises(ssl.SSLError):
+                    seen = context.wrap_socket(link.sock, server_side=True).recv(65536)
+            (error,) = recorder.wait_for("on_error")
+    assert isinstance(error, TLSError)
+    assert b"GET" not in seen
+    assert recorder.of("on_connect") == []
+
+
+# --- 14 to 19: what arrives is not what it should be ----------------------------------------------------------------
+
+
+def refused(link: Link, code: int) -> None:
+    """The client has ended the connection with this close code."""
+    while (told := link.recv_frame())[0] != CLOSE:
+        pass
+    assert told[1] == code.to_bytes(2, "big")
+
+
+FRAGMENT = frame(bytes(65536), CONTINUATION, fin=False)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [frame(b"", claim=1 << 40)],
+        [frame(b"", claim=1 << 40), bytes(65536), *[bytes(65536)] * 1000],
+        [frame(b"", fin=False), *[FRAGMENT] * 1000],
+        [frame(b"x" * 1000, fin=False), *[frame(b"x" * 1000, CONTINUATION, fin=False) * 60] * 1000],
+    ],
+    ids=["1 TiB claimed", "1 TiB claimed and sent", "fragments without end", "small fragments without end"],
+)
+def test_14_a_message_beyond_the_limit(peer: Peer, pieces: list[bytes], record_property: Measured) -> None:
+    with Incident(peer) as incident:
+        with contextlib.suppress(OSError):
+            for piece in pieces:
+                incident.link.send(piece)
+        with contextlib.suppress(OSError):
+            refused(incident.link, 1009)
+        reason = incident.recovered()
+    assert isinstance(reason, ProtocolError)
+    assert reason.code == 1009
+    with Peer() as peer, Attacked(peer) as attacked:
+        link = peer.accept().upgrade()
+        link.send(message(SPEC) + full_state("a"))
+        attacked.ready()
+        with contextlib.suppress(OSError):
+            for piece in pieces:
+                link.send(piece)
+        cost = attacked.cost()
+    report(record_property, cost)
+    assert cost["told"] == "ProtocolError"
+    assert cost["grown"] < 64
+
+
+def test_14_the_peer_is_told_why(peer: Peer) -> None:
+    with Incident(peer, limits=Limits(max_frame=1000)) as incident:
+        incident.link.send(frame(b"", claim=1001))
+        assert incident.link.recv_frame() == (CLOSE, (1009).to_bytes(2, "big"))
+        assert incident.recovered().code == 1009
+
+
+def test_14_empty_fragments_without_end(peer: Peer) -> None:
+    """They never exceed the limit, but the time that one message may take."""
+    ended = threading.Event()
+    with Incident(peer, frame_timeout=0.5) as incident, ThreadPoolExecutor(1) as pool:
+        incident.link.send(frame(b"", fin=False))
+        flooding = pool.submit(incident.link.flood, frame(b"", CONTINUATION, fin=False) * 1000, ended)
+        (reason,) = incident.recorder.wait_for("on_disconnect")
+        ended.set()
+        flooding.result(TIMEOUT)
+        assert incident.recovered() is reason
+    assert "not complete after 0.5 s" in str(reason)
+
+
+def test_15_text_frames(peer: Peer, recorder: Recorder, caplog: pytest.LogCaptureFixture) -> None:
+    """They are counted, logged (as a warning once for each connection) and ignored."""
+    caplog.set_level(logging.DEBUG, "basix_cti")
+    with client_at(peer, recorder):
+        link = peer.accept().upgrade()
+        link.send(message(SPEC) + frame(b"hello", TEXT) * 2 + frame(b"\xff", TEXT) + change("a"))
+        recorder.wait_for("on_chan_info")
+        assert recorder.of("on_error") == recorder.of("on_disconnect") == []
+    told = [(each.levelname, each.getMessage()) for each in caplog.records if "text frame" in each.getMessage()]
+    assert told == [
+        ("WARNING", "text frame of 5 bytes ignored, number 1 on this connection"),
+        ("DEBUG", "text frame of 5 bytes ignored, number 2 on this connection"),
+        ("DEBUG", "text frame of 1 bytes ignored, number 3 on this connection"),
+    ]
+
+
+def test_16_a_malformed_term(peer: Peer) -> None:
+    """One is told and costs nothing else; ten in a row end the connection."""
+    good = change("staying", event="updated")
+    with Incident(peer) as incident:
+        recorder, link = incident.recorder, incident.link
+        link.send(frame(b"\x83\x79") + good)
+        recorder.wait_for("on_chan_info", 1)
+        (error,) = recorder.of("on_error")
+        assert isinstance(error, DecodeError)
+        assert (error.offset, error.tag) == (1, 121)
+        link.send((frame(b"bad") * 9 + good) * 2)
+        recorder.wait_for("on_chan_info", 3)
+        assert recorder.of("on_disconnect") == []
+        link.send(frame(b"bad") * 10)
+        refused(link, 1007)
+        reason = incident.recovered()
+        assert isinstance(reason, ProtocolError)
+        assert reason.code == 1007
+        assert len(recorder.of("on_error")) == 1 + 18 + 10
+
+
+ALPHABET = bytes(range(0x30, 0x7B))
+
+
+def atoms(count: int) -> bytes:
+    """So many different atoms."""
+    names = itertools.islice(itertools.product(ALPHABET, repeat=4), count)
+    return b"".join(b"\x77\x04" + bytes(name) for name in names)
+
+
+def bomb(head: bytes, byte: bytes, mebibytes: int) -> bytes:
+    """A compressed term, without its claimed size: a head, and then one byte over and over."""
+    packer = zlib.compressobj()
+    packed = packer.compress(head) + packer.flush(zlib.Z_FULL_FLUSH)
+    # Behind such a flush nothing refers to what came before, so a piece that is made once can be repeated.
+    piece = packer.compress(byte * MIB) + packer.flush(zlib.Z_FULL_FLUSH)
+    checksum = zlib.adler32(head)
+    for _ in range(mebibytes):
+        packed += piece
+        checksum = zlib.adler32(byte * MIB, checksum)
+    return packed + b"\x03\x00" + struct.pack("!I", checksum)
+
+
+def zeros() -> bytes:
+    """A binary of 1 GiB."""
+    return bomb(b"\x6d" + struct.pack("!I", 1024 * MIB), b"\x00", 1024)
+
+
+def nils(mebi: int) -> bytes:
+    """A list of so many times 1,048,576 nils."""
+    return bomb(b"\x6c" + struct.pack("!I", mebi * MIB), b"\x6a", mebi)
+
+
+BOMBS: dict[str, Callable[[], bytes]] = {
+    "1 MB inflates to 1 GB": lambda: b"\x83P" + struct.pack("!I", 1024 * MIB + 5) + zeros(),
+    "1 MB inflates to 1 GB and claims 1,000 bytes": lambda: b"\x83P" + struct.pack("!I", 1000) + zeros(),
+    "48 KB inflate to 50 million nils": lambda: b"\x83P" + struct.pack("!I", 50 * MIB + 5) + nils(50),
+    "15 million nils, within the limit of size": lambda: b"\x83P" + struct.pack("!I", 15 * MIB + 5) + nils(15),
+    "100,000 nested lists": lambda: b"\x83" + b"\x6c\x00\x00\x00\x01" * 100_000 + b"\x6a" * 100_001,
+    "100,000 nested tuples": lambda: b"\x83" + b"\x68\x01" * 100_000 + b"\x6a",
+    "an integer of 1 MB": lambda: b"\x83\x6f" + struct.pack("!I", MIB) + b"\x00" + b"\xff" * MIB,
+    "a list of 4 G": lambda: b"\x83\x6c\xff\xff\xff\xff" + b"\x6a" * 1000,
+    "a binary of 4 G": lambda: b"\x83\x6d\xff\xff\xff\xff" + bytes(1000),
+    "a tuple of 4 G": lambda: b"\x83\x69\xff\xff\xff\xff" + b"\x6a" * 1000,
+    "a map of 4 G": lambda: b"\x83\x74\xff\xff\xff\xff" + b"\x6a" * 1000,
+    "an integer of 4 G": lambda: b"\x83\x6f\xff\xff\xff\xff\x00" + bytes(1000),
+    "2 million atoms": lambda: b"\x83\x6c" + struct.pack("!I", 2_000_000) + atoms(2_000_000) + b"\x6a",
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_17_a_term_that_is_a_bomb(kind: str, record_property: Measured) -> None:
+    """Told as a DecodeError in under a second, and in little memory."""
+    payload = frame(BOMBS[kind]())
+
+    def seconds() -> float:
+        with Peer() as peer, Attacked(peer) as attacked:
+            link = peer.accept().upgrade()
+            link.send(message(SPEC) + full_state("a"))
+            attacked.ready()
+            link.send(payload)
+            cost = attacked.cost()
+        report(record_property, cost)
+        assert cost["told"] == "DecodeError"
+        assert cost["grown"] < 150
+        return float(cost["cpu"])
+
+    soon(1, seconds)
+
+
+# The terms of which each beginning is a bad frame: between them, all ways in which a term's length is told.
+TERMS = [
+    b"\x83\x68\x03\x77\x0ainfo_event\x6b\x00\x07channel\x68\x02\x6d\x00\x00\x00\x01a\x64\x00\x03new",
+    b"\x83\x74\x00\x00\x00\x01\x61\x01\x6c\x00\x00\x00\x02\x46" + struct.pack("!d", 1.5) + b"\x62\x00\x00\x00\x01\x6a",
+    b"\x83\x63" + b"1.5".ljust(31, b"\0"),
+    b"\x83\x6e\x08\x00" + bytes(range(1, 9)),
+    b"\x83\x50\x00\x00\x00\x06" + zlib.compress(b"\x6d\x00\x00\x00\x01a"),
+]
+BAD_TERMS = [
+    b"\x83\x6a\x6a",
+    b"\x83\x77\x02\xc3\x28",
+    b"\x83\x76\x00\x02\xff\xfe",
+    b"\x83\x46" + struct.pack("!d", float("nan")),
+    b"\x83\x46" + struct.pack("!d", float("inf")),
+    b"\x83\x63" + b"nan".ljust(31, b"\0"),
+    *(term[:end] for term in TERMS for end in range(len(term))),
+    *(term + b"\x00" for term in TERMS),
+]
+
+
+def test_18_terms_that_are_not_whole_or_not_true(peer: Peer, recorder: Recorder) -> None:
+    """Trailing bytes, atoms that are no UTF-8, numbers that are none, and terms cut off at each byte."""
+    with client_at(peer, recorder):
+        link = peer.accept().upgrade()
+        link.send(message(SPEC) + b"".join(frame(term) for term in TERMS))
+        link.send(b"".join(frame(bad) + change(str(number)) for number, bad in enumerate(BAD_TERMS)))
+        recorder.wait_for("on_chan_info", len(BAD_TERMS))
+        errors = recorder.of("on_error")
+        assert len(errors) == len(BAD_TERMS)
+        assert {type(error) for error in errors} == {DecodeError}
+        assert recorder.of("on_disconnect") == []
+    assert [channel.uuid for channel in recorder.of("on_chan_info")] == [str(n) for n in range(len(BAD_TERMS))]
+
+
+def test_19_what_nobody_has_heard_of(peer: Peer, recorder: Recorder, caplog: pytest.LogCaptureFixture) -> None:
+    """Logged once for each kind; the event still comes, with what can be known."""
+    info, channel, added = Atom("info_event"), Atom("channel"), Atom("added")
+    spec = (Atom("field_spec"), Atom("lamp"), [Atom("id"), Atom("colour")])
+    with client_at(peer, recorder):
+        link = peer.accept().upgrade()
+        for _ in range(2):
+            link.send(
+                message((info, channel, ("early", "NEW_CHANNEL"), added))
+                + message((Atom("news"), 1, 2))
+                + message(b"no message at all")
+                + message((info, channel))
+                + message(spec)
+                + message((info, Atom("lamp"), (7, b"red"), added))
+            )
+        link.send(message(SPEC))
+        link.send(message((info, channel, ("longer", "CHANNEL_ANSWER", b"new"), added)))
+        link.send(message((info, channel, ("shorter",), added)))
+        link.send(message((info, channel, ("strange", "NEW_CHANNEL"), Atom("frobnicated"))))
+        recorder.wait(lambda: "strange" in [channel.uuid for channel in recorder.of("on_chan_info")])
+        assert recorder.of("on_error") == recorder.of("on_disconnect") == []
+    warnings = [record.getMessage() for record in caplog.records if "told once" in record.getMessage()]
+    assert [text.split(" (told once")[0].split("from the PBX: ")[1] for text in warnings] == [
+        "'channel'",
+        "'news'",
+        "None",
+        "'info_event: 1 parts instead of 3'",
+    ]
+    unknown = [event.term for event in recorder.events if isinstance(event, UnknownMessage)]
+    assert unknown == [(Atom("news"), 1, 2), b"no message at all", (info, channel)] * 2
+    lamps = [item for element, item, _ in recorder.of("on_info_event") if element == "lamp"]
+    assert [lamp.extra for lamp in lamps] == [{"id": 7, "colour": "red"}] * 2
+    early, _, longer, shorter, _ = recorder.of("on_chan_info")
+    assert early.extra == {"field_1": "early", "field_2": "NEW_CHANNEL"}
+    assert (longer.uuid, longer.last_event, longer.extra) == ("longer", "CHANNEL_ANSWER", {"field_3": "new"})
+    assert (shorter.uuid, shorter.last_event) == ("shorter", None)
+
+
+# --- 20 to 23: hooks that do what they should not --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, SystemExit, KeyboardInterrupt])
+def test_20_and_21_hooks_that_raise(peer: Peer, kind: type[BaseException], caplog: pytest.LogCaptureFixture) -> None:
+    """All of them do, on_error and on_disconnect too: each is logged, and nothing that follows is missing."""
+
+    class Raising(Recorder):
+        def told(self, name: str, args: tuple[Any, ...]) -> None:
+            raise kind(f"from {name}")
+
+    recorder = Raising()
+    with client_at(peer, recorder):
+        link = peer.accept().upgrade()
+        link.send(message(SPEC) + change("a") + frame(b"bad") + change("b"))
+        recorder.wait_for("on_chan_info", 2)
+        link.close()
+        recorder.wait_for("on_disconnect")
+        peer.accept().upgrade().send(message(SPEC) + change("c"))
+        recorder.wait_for("on_chan_info", 3)
+        names = {thread.name for thread in threading.enumerate()}
+        assert {"basix-cti-test-io", "basix-cti-test-dispatcher"} <= names
+    assert [channel.uuid for channel in recorder.of("on_chan_info")] == ["a", "b", "c"]
+    told = [str(error) for error in recorder.of("on_error")]
+    assert [text for text in told if text == "from on_chan_info"] == ["from on_chan_info"] * 3
+    assert "from on_disconnect" in told
+    assert "from on_error" not in told, "else it would never end"
+    for hook in ("on_connect", "on_chan_info", "on_error", "on_disconnect"):
+        raised = [record.exc_info[1] for record in caplog.records if record.exc_info]
+        assert f"from {hook}" in [str(error) for error in raised if type(error) is kind], "logged with its traceback"
+
+
+class Blocked(Recorder):
+    """Blocks in the hook for the channel ``block``, until released."""
+
+    def __init__(self, hook: str = "on_chan_info") -> None:
+        super().__init__()
+        self.blocked, self.released = threading.Event(), threading.Event()
+        self._hook = hook
+
+    def told(self, name: str, args: tuple[Any, ...]) -> None:
+        if name == self._hook and (name != "on_chan_info" or args[0].uuid == "block"):
+            self.blocked.set()
+            self.released.wait(TIMEOUT)
+
+
+def test_22_a_hook_that_sleeps(peer: Peer) -> None:
+    """For ten times the ping time-out: the pings of the peer are answered, and its answers are heard."""
+    recorder, patience = Blocked(), 0.6
+    with client_at(peer, recorder, ping_interval=0.1, ping_timeout=patience) as client:
+        link = peer.accept().upgrade()
+        link.send(message(SPEC) + change("block"))
+        assert recorder.blocked.wait(TIMEOUT)
+        end = time.monotonic() + 10 * patience
+        while time.monotonic() < end:
+            link.send(frame(b"", PONG) + frame(b"still there?", PING))
+            seen = [link.recv_frame(), link.recv_frame()]
+            assert sorted(seen) == [(PING, b""), (PONG, b"still there?")]
+        assert client.connected
+        recorder.released.set()
+        assert recorder.of("on_disconnect") == []
+
+
+def flood(link: Link, data: bytes) -> None:
+    """Send it, and wait until the client has taken all of it in."""
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(link.send, data + frame(b"sync", PING))
+        while link.recv_frame() != (PONG, b"sync"):
+            pass
+        sending.result(TIMEOUT)
+
+
+def test_23_a_flood_before_a_blocked_hook(peer: Peer) -> None:
+    """What is dropped is counted, then made good; no end of a channel is missing."""
+    recorder = Blocked()
+    with client_at(peer, recorder, max_queued_events=10) as client:
+        link = peer.accept().upgrade()
+        known = [f"known-{number}" for number in range(5)]
+        link.send(message(SPEC) + message(NOTHING) + b"".join(change(uuid) for uuid in known))
+        recorder.wait_for("on_chan_info", 5)
+        link.send(change("block"))
+        assert recorder.blocked.wait(TIMEOUT)
+        messages = [change(f"brief-{number}") for number in range(100)]
+        messages += [change(f"brief-{number}", "CHANNEL_HANGUP", "updated") for number in range(99)]
+        messages += [change(uuid, "CHANNEL_HANGUP", "updated") for uuid in known]
+        flood(link, b"".join(messages))
+        assert client.queued_events == 10
+        recorder.released.set()
+        assert recorder.wait_for("on_overflow") == [204 - 10]
+        recorder.wait(lambda: set(client.state.channels) == {"block", "brief-99"})
+        link.send(change("after"))
+        recorder.wait(lambda: "after" in client.state.channels)
+    told = [(channel.uuid, channel.is_hung_up) for channel in recorder.of("on_chan_info")]
+    assert [uuid for uuid, ended in told if ended and uuid in known] == known
+    begun = {uuid for uuid, ended in told if not ended}
+    ended = [uuid for uuid, ended in told if ended]
+    assert len(ended) == len(set(ended))
+    assert begun - set(ended) == {"block", "brief-99", "after"}
+    assert len(recorder.of("on_overflow")) == 1
+
+
+def test_23_a_flood_that_swallows_the_initial_state(peer: Peer) -> None:
+    recorder = Blocked("on_connect")
+    with client_at(peer, recorder, max_queued_events=1) as client:
+        link = peer.accept().upgrade()
+        assert recorder.blocked.wait(TIMEOUT)
+        flood(link, message((Atom("msg"), b"fills the queue")) + message(SPEC) + full_state("a", "b"))
+        recorder.released.set()
+        assert [channel.uuid for channel in recorder.wait_for("on_initial_chan_info")[0]] == ["a", "b"]
+        assert recorder.of("on_chan_info") == []
+        assert set(client.state.channels) == {"a", "b"}
+        assert client.wait_ready(TIMEOUT)
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "waiting"), [(10, 12_000, 10_000), (MIB, 70, 63)], ids=["10,000 events", "64 MiB"]
+)
+def test_23_the_bounds_of_the_queue(peer: Peer, size: int, count: int, waiting: int) -> None:
+    """As they are without any settings."""
+    recorder = Blocked("on_connect")
+    with client_at(peer, recorder) as client:
+        link = peer.accept().upgrade()
+        assert recorder.blocked.wait(TIMEOUT)
+        text = message((Atom("msg"), b"x" * size))
+        flood(link, text * count)
+        assert client.queued_events == waiting
+        recorder.released.set()
+        assert recorder.wait_for("on_overflow") == [count - waiting]
+        assert len(recorder.of("on_msg")) == waiting
+
+
+# --- 24 and 25: sending ----------------------------------------------------------------------------------------------
+
+
+def test_24_a_peer_that_stops_reading(peer: Peer) -> None:
+    with Incident(peer, send_timeout=0.3) as incident:
+        with contextlib.suppress(NotConnected):
+            while True:
+                incident.client.transfer("a", destination="x" * 1000)
+        assert isinstance(incident.recovered(), SendTimeout)
+
+
+@pytest.mark.parametrize("reading", [True, False], ids=["sent", "not sent yet"])
+def test_25_commands_that_wait_when_the_connection_is_lost(peer: Peer, reading: bool) -> None:
+    """Each fails with the reason, once, whether it has been sent or not."""
+    with Incident(peer) as incident, ThreadPoolExecutor(20) as pool:
+        commands = [incident.client.hangup("a") for _ in range(10)]
+        if reading:
+            for _ in commands:
+                assert incident.link.recv_frame()[0] == TEXT
+        else:
+            with contextlib.suppress(NotConnected):
+                for _ in range(9_000):
+                    commands.append(incident.client.transfer("a", destination="x" * 1000))
+        waiting = [pool.submit(command.wait, TIMEOUT) for command in commands[:10] + commands[-10:]]
+        incident.link.reset()
+        reason = incident.recovered()
+        assert {type(each.exception(TIMEOUT)) for each in waiting} == {type(reason)}
+        for command in commands:
+            for _ in range(2):
+                with pytest.raises(ConnectionLost):
+                    command.wait(0)
+
+
+# --- 26 to 29: lives and their ends ----------------------------------------------------------------------------------
+
+
+def full_backlog() -> tuple[socket.socket, list[socket.socket]]:
+    """A listener whose queue is full, so that a further visit hangs while connecting; and the visitors."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(0)
+    visitors = []
+    for _ in range(3):
+        visitor = socket.socket()
+        visitor.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            visitor.connect(listener.getsockname())
+        visitors.append(visitor)
+    return listener, visitors
+
+
+@pytest.mark.parametrize(
+    "stage", ["name", "TCP", "TLS", "ticket", "handshake", "backoff", "half-open", "blocked send", "blocked hook"]
+)
+def test_26_stop_returns_soon(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes on, within 2 s; and no connection is made afterwards. (A blocked hook is waited for that long.)"""
+
+    def stop() -> float:
+        with contextlib.ExitStack() as stack:
+            return stopped(stack, stage)
+
+    soon(2.2 if stage == "blocked hook" else 2, stop)
+
+
+def stopped(stack: contextlib.ExitStack, stage: str) -> float:
+    """How long stop() takes at a stage of a client's life."""
+    reached, released = threading.Event(), threading.Event()
+
+    def hang(*args: Any, **options: Any) -> Any:
+        reached.set()
+        released.wait(TIMEOUT)
+        raise socket.gaierror(socket.EAI_AGAIN, "late")
+
+    peer = stack.enter_context(Peer(certified("127.0.0.1") if stage == "TLS" else None))
+    recorder = Blocked("on_connect" if stage == "blocked hook" else "none")
+    auth = Ticket(hang) if stage == "ticket" else AUTH
+    client = client_at(peer, recorder, auth, reconnect_min=30.0, reconnect_max=60.0, send_timeout=60.0)
+    if stage == "TCP":
+        listener, visitors = full_backlog()
+        for each in (listener, *visitors):
+            stack.callback(each.close)
+        client = CTIClient(f"ws://127.0.0.1:{listener.getsockname()[1]}", recorder, auth=AUTH, app_name="test")
+    elif stage == "name":
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(socket, "getaddrinfo", hang)
+    client.start()
+    if stage == "TLS":
+        peer.accept_raw().sock.recv(1)
+    elif stage in ("name", "ticket"):
+        assert reached.wait(TIMEOUT)
+    elif stage == "handshake":
+        peer.accept().read_request()
+    elif stage == "backoff":
+        link = peer.accept()
+        link.read_request()
+        link.finish()
+        recorder.wait_for("on_error")
+    elif stage != "TCP":
+        peer.accept().upgrade()
+        recorder.wait_for("on_connect")
+        if stage == "blocked send":
+            with contextlib.suppress(NotConnected):
+                for _ in range(9_000):
+                    client.transfer("a", destination="x" * 1000)
+    begun = time.monotonic()
+    client.stop()
+    taken = time.monotonic() - begun
+    released.set()
+    recorder.released.set()
+    if stage in ("half-open", "blocked send", "blocked hook"):
+        assert isinstance(recorder.wait_for("on_disconnect")[0], Stopped)
+    assert not client.connected
+    if stage == "ticket":
+        peer.accept()
+    assert not peer.has_visitor()
+    return taken
+
+
+def test_27_stop_before_start_and_twice(peer: Peer, recorder: Recorder) -> None:
+    before = threading.active_count()
+    client = client_at(peer, recorder)
+    client.stop()
+    client.stop()
+    assert threading.active_count() == before
+    assert not peer.has_visitor()
+    for life in (1, 2):
+        client.start()
+        client.start()
+        link = peer.accept().upgrade()
+        link.send(message(SPEC) + full_state("a"))
+        assert client.wait_ready(TIMEOUT)
+        recorder.wait_for("on_initial_chan_info", life)
+        link.send(frame(b"", CLOSE))  # so that stop() need not wait for it
+        client.stop()
+        client.stop()
+        assert not client.connected
+        recorder.wait_for("on_disconnect", life)
+    assert [session.number for session in recorder.of("on_connect")] == [1, 2]
+    assert not peer.has_visitor()
+
+
+def test_27_stop_inside_a_hook_and_start_after_it(peer: Peer) -> None:
+    class Stops(Recorder):
+        def told(self, name: str, args: tuple[Any, ...]) -> None:
+            if name == "on_connect" and args[0].number < 3:
+                client.stop()
+                client.stop()
+                client.start()
+
+    recorder = Stops()
+    client = client_at(peer, recorder)
+    client.start()
+    for number in (1, 2, 3):
+        link = peer.accept().upgrade()
+        if number < 3:
+            assert link.recv_frame()[0] == CLOSE
+            link.close()
+    recorder.wait_for("on_connect", 3)
+    client.stop()
+    order = [name for name, _ in recorder.calls if name in ("on_connect", "on_disconnect")]
+    assert order == ["on_connect", "on_disconnect"] * 3
+
+
+def test_28_a_hundred_connections(peer: Peer, recorder: Recorder) -> None:
+    """Threads and descriptors do not grow in number, and no event is told twice."""
+
+    def held() -> tuple[int, int]:
+        return len(os.listdir("/proc/self/fd")), threading.active_count()
+
+    counts = []
+    with client_at(peer, recorder, reconnect_min=0.001, reconnect_max=0.002):
+        for number in range(1, 101):
+            link = peer.accept().upgrade()
+            link.send(message(SPEC) + full_state("staying") + change(f"call-{number}"))
+            link.send(change(f"call-{number}", "CHANNEL_HANGUP", "removed"))
+            recorder.wait_for("on_chan_info", 2 * number)
+            counts.append(held())
+            next(iter((Link.close, Link.reset)[number % 2 :]))(link)
+            recorder.wait_for("on_disconnect", number)
+    # The look-up thread of an attempt may be about to end, and the descriptors of a listing are its own.
+    assert max(counts[10:]) <= (min(counts[10:])[0] + 1, min(counts[10:])[1] + 1)
+    told = [(each.uuid, each.is_hung_up) for each in recorder.of("on_chan_info")]
+    assert told == [(f"call-{number}", ended) for number in range(1, 101) for ended in (False, True)]
+    assert len(recorder.of("on_initial_chan_info")) == 100
+    assert recorder.of("on_error") == []
+
+
+def test_29_connections_that_die_young(peer: Peer, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound of the delay doubles from 2 to 60 s, and begins anew after a connection that held."""
+    bounds: list[tuple[float, float]] = []
+
+    def uniform(low: float, high: float) -> float:
+        bounds.append((low, high))
+        return 0.0
+
+    monkeypatch.setattr(random, "uniform", uniform)
+    stable = 2.0
+    delays = {"reconnect_min": 1.0, "reconnect_max": 60.0, "stable_after": stable}
+    with client_at(peer, recorder, AUTH, ping_interval=0.5, **delays):
+        for _ in range(8):
+            peer.accept().upgrade().close()
+        link = peer.accept().upgrade()
+        end = time.monotonic() + stable
+        while time.monotonic() < end:
+            assert link.recv_frame() == (PING, b"")
+            link.send(frame(b"", PONG))
+        link.close()
+        for _ in range(2):
+            peer.accept().upgrade().close()
+        recorder.wait_for("on_disconnect", 11)
+        peer.accept()
+    assert bounds[:8] == [(1.0, high) for high in (2, 4, 8, 16, 32, 60, 60, 60)]
+    assert bounds[8:11] == [(1.0, 2.0), (1.0, 4.0), (1.0, 8.0)]
+
+
+# --- 30 to 33: threads and processes. 31 and 32, forks and servers that fork, have a test file of their own ----------
+
+
+@both
+@pytest.mark.parametrize("number", range(int(os.environ.get("BASIX_CTI_ROUNDS", "1"))))
+def test_30_eight_threads_send_a_thousand_commands_each(peer: Peer, recorder: Recorder, number: int) -> None:
+    """All arrive, intact and in each thread's order, while events come the other way."""
+    with client_at(peer, recorder) as client, ThreadPoolExecutor(9) as pool:
+        link = peer.accept().upgrade()
+        assert client.wait_connected(TIMEOUT)
+
+        def receive() -> dict[str, list[int]]:
+            link.send(message(SPEC))
+            seen: dict[str, list[int]] = {}
+            for count in range(8000):
+                opcode, payload = link.recv_frame()
+                assert opcode == TEXT
+                command = json.loads(payload)
+                thread, number, padding = command["uuid"].split("-")
+                assert padding == "x" * (int(number) % 100)
+                seen.setdefault(thread, []).append(int(number))
+                if count % 80 == 0:
+                    link.send(change(f"call-{count // 80}"))
+            return seen
+
+        received = pool.submit(receive)
+
+        def send(thread: int) -> None:
+            for number in range(1000):
+                client.hangup(f"{thread}-{number}-{'x' * (number % 100)}")
+
+        sent = [pool.submit(send, thread) for thread in range(8)]
+        for each in sent:
+            each.result(TIMEOUT)
+        assert received.result(TIMEOUT) == {str(thread): list(range(1000)) for thread in range(8)}
+        recorder.wait_for("on_chan_info", 100)
+        assert recorder.of("on_disconnect") == recorder.of("on_error") == []
+        link.close()
+    assert [each.uuid for each in recorder.of("on_chan_info")] == [f"call-{count}" for count in range(100)]
+
+
+def test_33_the_interpreter_exits_without_stop() -> None:
+    """Soon, and without a word on stderr."""
+    program = """
+import sys
+from basix_cti import ApiToken, CTIClient, CTIHandler
+class Quiet(CTIHandler): pass
+client = CTIClient(sys.argv[1], Quiet(), auth=ApiToken("d", "t"), app_name="exit")
+client.start()
+assert client.wait_connected(20)
+print("leaving", flush=True)
+"""
+
+    def leave() -> float:
+        command = [sys.executable, "-c", program]
+        with (
+            Peer() as peer,
+            subprocess.Popen(
+                [*command, peer.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            ) as process,
+        ):
+            peer.accept().upgrade()
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert process.stdout.readline() == "leaving\n"
+            begun = time.monotonic()
+            told = process.stderr.read()
+            assert (process.wait(TIMEOUT), told) == (0, "")
+            return time.monotonic() - begun
+
+    soon(3, leave)
+
+
+# --- 34 to 39: the clock, secrets, the limit, parameters, proxies ----------------------------------------------------
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0], ids=["forwards", "backwards"])
+def test_34_the_wall_clock_jumps_an_hour(
+    peer: Peer, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
+    """Neither a connection nor a wait nor a command takes notice."""
+    real = time.time
+
+    def jumped() -> float:
+        return real() + jump
+
+    waiting = threading.Event()
+    uniform = random.uniform
+
+    def delay(low: float, high: float) -> float:
+        waiting.set()
+        return uniform(low, high)
+
+    monkeypatch.setattr(random, "uniform", delay)
+    with client_at(peer, recorder, reconnect_min=0.5, reconnect_max=0.6) as client:
+        link = peer.accept().upgrade()
+        link.send(message(SPEC) + change("a"))
+        recorder.wait_for("on_chan_info")
+        command = client.hangup("a")
+        assert link.recv_frame()[0] == TEXT
+        monkeypatch.setattr(time, "time", jumped)
+        link.send(frame(b"half")[:2])
+        flood(link, frame(b"half")[2:] + change("b"))
+        recorder.wait_for("on_chan_info", 2)
+        assert recorder.of("on_disconnect") == []
+        silence = client.seconds_since_received
+        assert silence is not None
+        assert 0 <= silence < TIMEOUT
+        link.send(change("a", "CHANNEL_HANGUP", "removed"))
+        assert command.wait(TIMEOUT)
+        monkeypatch.setattr(time, "time", real)
+        link.close()
+        assert waiting.wait(TIMEOUT)
+        monkeypatch.setattr(time, "time", jumped)
+        comes_up(peer, recorder, client)
+        recorder.wait_for("on_connect", 2)
+        assert len(recorder.of("on_disconnect")) == 1
+
+
+TOKEN = "s3cret/t\u00f6ken+"
+SECRETS = [
+    "s3cret",  # however the rest of it may be written
+    base64.b64encode(f"test1.com:{TOKEN}".encode()).decode(),
+    base64.b64encode(TOKEN.encode()).decode()[:12],
+    "one-time-ticket",
+    base64.b64encode(b"ws_ticket:one-time-ticket").decode(),
+    base64.b64encode(b"one-time-ticket").decode()[:12],
+]
+LOGINS = [ApiToken("test1.com", TOKEN), ApiUser("test1.com", "api", TOKEN), Ticket(lambda uri: "one-time-ticket")]
+PACKAGE = Path(basix_cti.__file__).parent
+
+
+def lines_that_log() -> list[tuple[str, int]]:
+    """File name and line of each call of a logger in the modules that a client is made of."""
+    found = []
+    for name in ("client", "dispatcher", "endpoint", "auth", "handler", "io_thread", "protocol", "transport"):
+        path = PACKAGE / f"{name}.py"
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("logger."):
+                found.append((path.name, node.lineno))
+    return found
+
+
+class Exposing(Blocked):
+    """Raises in ``on_msg``."""
+
+    def told(self, name: str, args: tuple[Any, ...]) -> None:
+        super().told(name, args)
+        if name == "on_msg":
+            raise RuntimeError("from on_msg")
+
+
+def broken(self: object, event: object) -> Iterator[object]:
+    """A generator that fails."""
+    yield 1 / 0
+
+
+def exposed(*things: object) -> Iterator[str]:
+    """All that can be seen of things: as text, and of errors also the variables that tools find in a traceback."""
+    for thing in things:
+        yield f"{thing!r} {thing!s}"
+        if isinstance(thing, ConnectError):
+            assert thing.__context__ is None
+            assert thing.__traceback__ is None
+        if isinstance(thing, BaseException):
+            yield "".join(traceback.TracebackException.from_exception(thing, capture_locals=True).format())
+
+
+@pytest.mark.parametrize("auth", LOGINS, ids=lambda auth: type(auth).__name__)
+def test_35_no_secret_is_told(
+    auth: Any, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that a client can say at DEBUG is provoked, line by line, and searched; so is what it raises and shows."""
+    caplog.set_level(logging.DEBUG)
+    recorder = Exposing()
+    shown: list[str] = []
+    with Peer() as peer:
+        client = client_at(peer, recorder, auth, max_queued_events=5)
+        shown += exposed(client, auth, client.last_error)
+        client.start()
+        echo = b""
+        for status in (401, 401, 302, 500):  # each answered with the login in it
+            link = peer.accept()
+            link.read_request()
+            echo = (link.request + str(link.headers)).encode()
+            head = b"HTTP/1.1 %d " % status + echo + b"\r\nX-Echo: " + echo + b"\r\nLocation: " + echo
+            link.send(head + b"\r\nContent-Length: %d\r\n\r\n" % len(echo) + echo)
+            link.finish()
+        link = peer.accept()
+        link.read_request()
+        link.send(echo)  # and no HTTP at all
+        link.finish()
+        link = peer.accept().upgrade()
+        link.send(message(SPEC) + frame(b"hello", TEXT) + frame(b"bad") + message((Atom("news"), 1)))
+        link.send(full_state("a") + change("block"))
+        assert recorder.blocked.wait(TIMEOUT)
+        flood(link, change("b") * 20)
+        shown += exposed(client, client.hangup("a"), *recorder.of("on_connect"))
+        link.send(frame(b"\x0f\xa1over", CLOSE))
+        link = peer.accept().upgrade()
+        recorder.released.set()
+        recorder.wait_for("on_connect", 2)
+        with monkeypatch.context() as patch:  # a bug in the I/O thread
+            patch.setattr("basix_cti.protocol.Protocol.receive", None)
+            link.send(change("c"))
+            recorder.wait_for("on_disconnect", 2)
+        link = peer.accept().upgrade()
+        recorder.wait_for("on_connect", 3)
+        with monkeypatch.context() as patch:  # and one in the dispatcher thread
+            patch.setattr("basix_cti.state.Tracker.track", broken)
+            link.send(message(SPEC) + message((Atom("msg"), b"hello")))
+            recorder.wait(lambda: isinstance(recorder.of("on_error")[-1], ZeroDivisionError))
+        link.send(message((Atom("msg"), b"hello again")))
+        recorder.wait_for("on_msg")
+        recorder.blocked.clear()
+        recorder.released.clear()
+        link.send(change("block"))
+        assert recorder.blocked.wait(TIMEOUT)
+        client.stop()
+        recorder.released.set()
+        with pytest.raises(NotConnected) as refusal:
+            client.hangup("a")
+        shown += exposed(client, client.last_error, repr(refusal.value))
+        recorder.wait_for("on_disconnect", 3)
+    errors = [*recorder.of("on_error"), *recorder.of("on_disconnect")]
+    assert {AuthError, HandshakeError, DecodeError, ConnectionClosed, Stopped} <= {type(error) for error in errors}
+    ours = [error for error in errors if isinstance(error, CTIError) or "from on_msg" not in str(error)]
+    shown += exposed(*ours, recorder.events, recorder.calls)
+    formatter = logging.Formatter("%(name)s %(levelname)s %(threadName)s %(message)s")
+    shown += [formatter.format(record) for record in caplog.records]
+    shown += capfd.readouterr()
+    everything = "\n".join(shown)
+    found = [secret for secret in SECRETS if secret in everything]
+    assert "connecting to ws://" in everything
+    said = {(Path(record.pathname).name, record.lineno) for record in caplog.records}
+    unsaid = [line for line in lines_that_log() if line not in said]
+    assert not unsaid, "the search is complete only if these lines are provoked, too"
+    assert not found
+
+
+def test_35_tracing_is_never_turned_on() -> None:
+    """websocket-client's own traces print headers, the login among them."""
+    for path in PACKAGE.rglob("*.py"):
+        tree = ast.parse(path.read_text("utf-8"))
+        names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        names |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        names |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+        assert "enableTrace" not in names, path
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    with Simulator() as simulator:
+        yield simulator
+
+
+def test_36_the_connection_limit(simulator: Simulator, recorder: Recorder) -> None:
+    """Told as such; the client comes back, slowly, when there is room."""
+    with client_of(simulator, Recorder()) as one, client_of(simulator, Recorder()) as two:
+        assert one.wait_connected(TIMEOUT)
+        assert two.wait_connected(TIMEOUT)
+        with client_of(simulator, recorder, reconnect_max=0.5) as three:
+            assert recorder.wait_for("on_system_msg")[0] == "connection_limit_reached"
+            lost = recorder.wait_for("on_disconnect")[0]
+            begun = time.monotonic()
+            assert isinstance(lost, ConnectionLimitReached)
+            assert "close one of the others" in str(lost)
+            assert one.connected
+            assert two.connected
+            recorder.wait_for("on_connect", 2)
+            assert time.monotonic() - begun > 0.4
+            one.stop()
+            assert three.wait_ready(TIMEOUT)
+
+
+def test_37_replaced_by_another_client(simulator: Simulator, recorder: Recorder) -> None:
+    """Told as such; the client does not come back by itself."""
+    with client_of(simulator, recorder) as first:
+        assert first.wait_connected(TIMEOUT)
+        with client_of(simulator, Recorder()) as second:
+            assert second.wait_connected(TIMEOUT)
+            with client_of(simulator, Recorder(), forced=True) as third:
+                lost = recorder.wait_for("on_disconnect")[0]
+                assert isinstance(lost, ConnectionReplaced)
+                assert recorder.of("on_system_msg") == ["connection_replaced"]
+                assert first.wait_connected(TIMEOUT) is False, "it has ended"
+                assert third.wait_connected(TIMEOUT)
+                assert second.connected
+            with pytest.raises(NotConnected):
+                first.hangup("x")
+            assert isinstance(first.last_error, ConnectionReplaced)
+        first.start()
+        recorder.wait_for("on_connect", 2)
+
+
+def test_37_coming_back_if_asked_for(simulator: Simulator, recorder: Recorder) -> None:
+    with client_of(simulator, recorder, return_when_replaced=True):
+        recorder.wait_for("on_connect")
+        simulator.system_msg(Atom("connection_replaced"))
+        recorder.wait_for("on_connect", 2)
+
+
+class Quiet(CTIHandler):
+    """Overrides nothing."""
+
+
+def watching(selector: str) -> Callable[[str], object]:
+    """Makes a client that watches the user of whom the selector has a value."""
+
+    def make(text: str) -> object:
+        options: dict[str, Any] = {selector: text}
+        return CTIClient("rig", Quiet(), auth=AUTH, app_name="x", **options)
+
+    return make
+
+
+USERS = ("user_id", "user_name", "user_label", "user_extension", "user_did", "user_email")
+TEXTS: dict[str, Callable[[str], object]] = {
+    "server": lambda text: CTIClient(text, Quiet(), auth=AUTH, app_name="x"),
+    "app_name": lambda text: CTIClient("rig", Quiet(), auth=AUTH, app_name=text),
+    **{name: watching(name) for name in USERS},
+    "ApiToken's domain": lambda text: ApiToken(text, "token"),
+    "ApiToken's token": lambda text: ApiToken("test1.com", text),
+    "ApiUser's domain": lambda text: ApiUser(text, "api", "token"),
+    "ApiUser's api_user": lambda text: ApiUser("test1.com", text, "token"),
+    "ApiUser's api_token": lambda text: ApiUser("test1.com", "api", text),
+    "TicketService's server": lambda text: TicketService(text, AUTH),
+}
+
+
+def test_38_no_text_parameter_is_left_out() -> None:
+    texts = {name for name, each in inspect.signature(CTIClient).parameters.items() if "str" in str(each.annotation)}
+    assert texts - {"ca_file"} <= TEXTS.keys()
+
+
+@pytest.mark.parametrize("parameter", TEXTS)
+def test_38_control_characters(parameter: str) -> None:
+    """In whatever reaches the URL or a header; the error tells the parameter, not its value."""
+    TEXTS[parameter]("fine")
+    for code in (*range(0x20), *range(0x7F, 0xA0), 0xD800):
+        for text in (f"fi{chr(code)}ne", f"{chr(code)}fine", f"fine{chr(code)}"):
+            with pytest.raises(ValueError, match="must not contain control characters") as refusal:
+                TEXTS[parameter](text)
+            assert "fine" not in str(refusal.value)
+
+
+def test_38_a_ticket_with_control_characters(peer: Peer, recorder: Recorder) -> None:
+    """It is had only when connecting; nothing is sent then."""
+    with client_at(peer, recorder, Ticket(lambda uri: "one\r\nX-Evil: 1")):
+        (error,) = recorder.wait_for("on_error")
+        assert "must not contain control characters" in str(error)
+        assert peer.accept().sock.recv(1) == b""
+
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "ws_proxy", "wss_proxy", "socks_proxy")
+
+
+@both
+def test_39_proxies_in_the_environment(peer: Peer, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is sent to them."""
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with Peer() as other:
+        for name in PROXIES:
+            monkeypatch.setenv(name, f"http://127.0.0.1:{other.port}")
+            monkeypatch.setenv(name.upper(), f"http://127.0.0.1:{other.port}")
+        with client_at(peer, recorder) as client:
+            comes_up(peer, recorder, client)
+        assert not other.has_visitor()

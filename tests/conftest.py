@@ -49,3 +49,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.outcome = "failed"
         report.longrepr = f"skipping is switched off: {report.longrepr}"
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have measured: each ``record_property("measured", ...)``."""
+    reports = [report for report in terminalreporter.getreports("passed") if report.when == "call"]
+    figures = [
+        (report.nodeid, text) for report in reports for name, text in report.user_properties if name == "measured"
+    ]
+    if figures:
+        terminalreporter.section("measured")
+    for nodeid, text in figures:
+        terminalreporter.write_line(f"{nodeid.partition('::')[2]}: {text}")

@@ -13,7 +13,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from .endpoint import Endpoint, checked, one_line, tls_context
-from .errors import AuthError, TicketError
+from .errors import AuthError, ConnectError, TicketError
+from .proxy import Dialogue, Proxy
 
 __all__ = ["ApiToken", "ApiUser", "Auth", "Ticket", "TicketService"]
 
@@ -142,6 +143,23 @@ class Ticket(Auth):
         return f"Ticket({type(self._fetch).__name__})"
 
 
+def _converse(sock: socket.socket, dialogue: Dialogue) -> None:
+    """Say to a proxy what it wants to hear, and leave what follows its answer unread."""
+    received = b""
+    with contextlib.suppress(StopIteration):
+        step = next(dialogue)
+        while True:
+            if isinstance(step, bytes):
+                sock.sendall(step)
+                step = dialogue.send(b"")
+            elif len(received) == step:
+                step, received = dialogue.send(received), b""
+            elif data := sock.recv(step - len(received)):
+                received += data
+            else:
+                raise EOFError("the proxy ended the connection")
+
+
 def _abort(connection: http.client.HTTPConnection) -> None:
     """Let whatever waits for the connection's socket find its end."""
     sock = connection.sock
@@ -162,13 +180,14 @@ class TicketService:
         auth: the API token that entitles to tickets.
         verify: False takes any certificate: for test rigs only.
         ca_file: a file of trusted certificates in PEM form; None for the system's.
+        proxy: as for :class:`~basix_cti.CTIClient`.
         timeout: seconds for the connection, and as many for the request and its answer together.
 
     Raises:
-        ValueError: ``server`` is of no known form, or ``ca_file`` beside ``verify=False``.
+        ValueError: ``server`` or ``proxy`` is of no known form, or ``ca_file`` beside ``verify=False``.
     """
 
-    __slots__ = ("_context", "_endpoint", "_timeout", "auth")
+    __slots__ = ("_context", "_endpoint", "_proxy", "_timeout", "auth")
 
     def __init__(
         self,
@@ -177,10 +196,12 @@ class TicketService:
         *,
         verify: bool = True,
         ca_file: str | None = None,
+        proxy: str | None = None,
         timeout: float = 10.0,
     ) -> None:
         self._endpoint = Endpoint.parse(server)
         self._context = tls_context(verify=verify, ca_file=ca_file) if self._endpoint.tls else None
+        self._proxy = None if proxy is None else Proxy(proxy)
         self._timeout = timeout
         self.auth = auth
 
@@ -217,12 +238,16 @@ class TicketService:
         deadline.daemon = True
         deadline.start()
         try:
+            if self._proxy is not None:
+                self._through(self._proxy, connection)
             path, body = self._endpoint.ticket_endpoint()[1], json.dumps({"uri": uri})
             connection.request("POST", path, body, self._headers(uri))
             response = connection.getresponse()
             return response.status, response.read(_MAX_ANSWER)
-        except (OSError, ValueError, http.client.HTTPException) as error:
+        except (OSError, ValueError, EOFError, http.client.HTTPException) as error:
             failure = f"{type(error).__name__}: {error}"
+        except ConnectError as error:
+            failure = str(error)
         finally:
             deadline.cancel()
             connection.close()
@@ -237,6 +262,13 @@ class TicketService:
         if isinstance(self._context, ssl.SSLContext):
             return http.client.HTTPSConnection(host, port, timeout=self._timeout, context=self._context)
         return http.client.HTTPConnection(host, port, timeout=self._timeout)
+
+    def _through(self, proxy: Proxy, connection: http.client.HTTPConnection) -> None:
+        """Connect through the proxy; http.client leaves a socket that is there as it is."""
+        sock = connection.sock = socket.create_connection((proxy.host, proxy.port), self._timeout)
+        _converse(sock, proxy.tunnel(self._endpoint))
+        if self._context is not None:
+            connection.sock = self._context.wrap_socket(sock, server_hostname=self._endpoint.host)
 
     def _where(self) -> str:
         scheme, path = self._endpoint.ticket_endpoint()

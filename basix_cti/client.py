@@ -20,6 +20,7 @@ from .forks import check, current_process, has_left
 from .handler import CTIHandler
 from .io_thread import IOThread, Timing
 from .limits import DEFAULT_LIMITS, Limits
+from .proxy import Proxy
 from .state import Picture, Tracker
 
 __all__ = ["CTIClient"]
@@ -85,8 +86,10 @@ class CTIClient:
         verify: False takes any certificate: for test rigs only.
         ca_file: a file of certificates in PEM form that are trusted instead of the system's; None for the system's.
         ssl_context: TLS settings of your own, in place of the two above; None for the usual ones.
+        proxy: the proxy to connect through, as ``http://host:port`` or ``socks5://host:port``, with ``user:password@``
+            before the host where it wants a login; None for none. Proxies named in the environment are not used.
         limits: bounds for one message.
-        connect_timeout: for name look-up, TCP, TLS, ticket and handshake together.
+        connect_timeout: for name look-up, TCP, proxy, TLS, ticket and handshake together.
         ping_interval: after so long without a byte, a ping is sent.
         ping_timeout: after so long without an answer to it, the connection is given up.
         frame_timeout: how long one message may take to arrive.
@@ -125,6 +128,7 @@ class CTIClient:
         verify: bool = True,
         ca_file: str | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        proxy: str | None = None,
         limits: Limits = DEFAULT_LIMITS,
         connect_timeout: float = 10.0,
         ping_interval: float = 20.0,
@@ -176,6 +180,7 @@ class CTIClient:
             self._context = tls_context(verify=verify, ca_file=ca_file)
         elif not self._endpoint.tls:
             self._context = None
+        self._proxy = None if proxy is None else Proxy(proxy)
         self._auth = auth
         self._app_name = app_name
         self._limits = limits
@@ -248,6 +253,7 @@ class CTIClient:
             self._next_session,
             self._notify,
             None if former is None else former.io,
+            proxy=self._proxy,
             return_when_replaced=self._return_when_replaced,
             stop_on_auth_error=self._stop_on_auth_error,
             name=self._name,

@@ -33,6 +33,7 @@ from .events import Connected, Disconnected, Event, Failed, InfoEvent, Session, 
 from .forks import opened
 from .limits import Limits
 from .protocol import Protocol
+from .proxy import Proxy
 from .transport import Aside, Connection, Interrupted, Waker, connect
 
 __all__ = ["IOThread", "Timing"]
@@ -94,6 +95,7 @@ class IOThread:
         numbers: gives each session its number.
         changed: called when ``connected`` or ``ended`` has changed, in the I/O thread.
         former: that of the life before; this one begins when it has ended. None for none.
+        proxy: through which to connect; None for none.
         return_when_replaced: connect again after ``connection_replaced``.
         stop_on_auth_error: end after a refused login.
         name: of the thread.
@@ -119,6 +121,7 @@ class IOThread:
         changed: Callable[[], None],
         former: IOThread | None,
         *,
+        proxy: Proxy | None,
         return_when_replaced: bool,
         stop_on_auth_error: bool,
         name: str,
@@ -131,6 +134,7 @@ class IOThread:
         self._query = query
         self._auth = auth
         self._context = context
+        self._proxy = proxy
         self._timing = timing
         self._limits = limits
         self._dispatcher = dispatcher
@@ -139,7 +143,7 @@ class IOThread:
         self._return_when_replaced = return_when_replaced
         self._stop_on_auth_error = stop_on_auth_error
         self._waker = opened(Waker)
-        self._look_up = Aside(f"{name}-lookup", f"the look-up of {endpoint.host}")
+        self._look_up = Aside(f"{name}-lookup", f"the look-up of {(proxy or endpoint).host}")
         self._fetch = Aside(f"{name}-ticket", "fetching a ticket")
         self._protocol = Protocol(limits)
         self._lock = threading.Lock()
@@ -243,6 +247,7 @@ class IOThread:
             self._waker,
             self._look_up,
             self._fetch,
+            self._proxy,
         )
 
     def _failed(self, error: ConnectError) -> None:

@@ -43,6 +43,7 @@ from .errors import (
 from .forks import opened
 from .frames import cut_frames
 from .limits import Limits
+from .proxy import Dialogue, Proxy
 
 __all__ = ["Aside", "Connection", "Interrupted", "Waker", "connect"]
 
@@ -624,8 +625,9 @@ def connect(
     waker: Waker,
     look_up: Aside,
     fetch: Aside,
+    proxy: Proxy | None = None,
 ) -> Connection:
-    """Open one connection: name, TCP, TLS, ticket and WebSocket handshake, all within ``timeout`` seconds.
+    """Open one connection: name, TCP, proxy, TLS, ticket and WebSocket handshake, all within ``timeout`` seconds.
 
     Args:
         endpoint, query, auth, context: where to, how to log in, TLS settings (None for none).
@@ -633,14 +635,17 @@ def connect(
         timeout: seconds for all of it.
         waker: its stop interrupts.
         look_up, fetch: where name look-ups and tickets' fetches are called.
+        proxy: through which to connect; None for none.
 
     Raises:
         ConnectError: it did not come about; the subclass tells at which step.
         Interrupted: the waker's stop was called.
     """
     deadline = _Deadline(timeout)
-    sock = _open_tcp(endpoint, waker, deadline, look_up)
+    sock = _open_tcp(proxy or endpoint, waker, deadline, look_up)
     try:
+        if proxy is not None:
+            _open_tunnel(sock, proxy, proxy.tunnel(endpoint), waker, deadline)
         if context is not None:
             sock = _open_tls(sock, endpoint, context, waker, deadline)
         # A ticket expires within seconds, so it is fetched last.
@@ -667,7 +672,7 @@ def _authorize(auth: Auth, uri: str) -> str | None:
     raise failure
 
 
-def _open_tcp(endpoint: Endpoint, waker: Waker, deadline: _Deadline, aside: Aside) -> socket.socket:
+def _open_tcp(endpoint: Endpoint | Proxy, waker: Waker, deadline: _Deadline, aside: Aside) -> socket.socket:
     where = endpoint.address
 
     def look_up() -> list[tuple[Any, ...]]:
@@ -708,6 +713,32 @@ def _open_tcp(endpoint: Endpoint, waker: Waker, deadline: _Deadline, aside: Asid
         else:
             return sock
     raise failure
+
+
+def _open_tunnel(sock: socket.socket, proxy: Proxy, dialogue: Dialogue, waker: Waker, deadline: _Deadline) -> None:
+    """Say to the proxy what it wants to hear, and leave what follows its answer unread."""
+    silence = f"the proxy {proxy.address} did not answer"
+    received = b""
+    with contextlib.suppress(StopIteration):
+        step = next(dialogue)
+        while True:
+            if isinstance(step, int) and len(received) == step:
+                step, received = dialogue.send(received), b""
+            elif isinstance(step, bytes) and not step:
+                step = dialogue.send(b"")
+            try:
+                if isinstance(step, bytes):
+                    step = step[sock.send(step) :]
+                    continue
+                data = sock.recv(step - len(received))
+            except BlockingIOError:
+                _await_socket(sock, waker, deadline, silence, write=isinstance(step, bytes))
+            except OSError as error:
+                raise ConnectError(f"the proxy {proxy.address} broke the connection ({_of(error)})") from None
+            else:
+                if not data:
+                    raise ConnectError(f"the proxy {proxy.address} ended the connection; check proxy=")
+                received += data
 
 
 def _open_tls(

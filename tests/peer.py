@@ -88,7 +88,7 @@ class Link:
             if not data:
                 raise EOFError("the client left before its request was whole")
             self._buffer += data
-        head = self._take(self._buffer.index(b"\r\n\r\n") + 4)[:-4]
+        head = self.read(self._buffer.index(b"\r\n\r\n") + 4)[:-4]
         self.request, *lines = head.decode("latin-1").split("\r\n")
         self.headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
@@ -131,15 +131,15 @@ class Link:
 
     def recv_frame(self) -> tuple[int, bytes]:
         """The next frame of the client, unmasked: opcode and payload. EOFError at the end of the stream."""
-        head = self._take(2)
+        head = self.read(2)
         size = head[1] & 0x7F
         if size == 126:
-            size = struct.unpack("!H", self._take(2))[0]
+            size = struct.unpack("!H", self.read(2))[0]
         elif size == 127:
-            size = struct.unpack("!Q", self._take(8))[0]
+            size = struct.unpack("!Q", self.read(8))[0]
         assert head[1] & 0x80, "a client masks its frames"
-        mask = self._take(4)
-        data = self._take(size)
+        mask = self.read(4)
+        data = self.read(size)
         key = (mask * (size // 4 + 1))[:size]
         return head[0] & 0x0F, (int.from_bytes(data, "big") ^ int.from_bytes(key, "big")).to_bytes(size, "big")
 
@@ -164,7 +164,8 @@ class Link:
         """End with a FIN, without a close frame."""
         self.sock.close()
 
-    def _take(self, size: int) -> bytes:
+    def read(self, size: int) -> bytes:
+        """Exactly so many bytes of the client. EOFError at the end of the stream."""
         while len(self._buffer) < size:
             data = self.sock.recv(65536)
             if not data:

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import random
+import re
 import socket
 import ssl
 import struct
@@ -28,6 +29,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from clients import AUTH, client_at, client_of
@@ -49,6 +51,7 @@ from peer import (
     trusting,
 )
 from recorder import TIMEOUT, Recorder
+from relay import Relay
 
 import basix_cti
 from basix_cti import ApiToken, ApiUser, CTIClient, CTIHandler, Limits, Ticket, TicketService
@@ -1491,12 +1494,18 @@ TEXTS: dict[str, Callable[[str], object]] = {
     "server": lambda text: CTIClient(text, Quiet(), auth=AUTH, app_name="x"),
     "app_name": lambda text: CTIClient("rig", Quiet(), auth=AUTH, app_name=text),
     **{name: watching(name) for name in USERS},
+    "proxy": lambda text: CTIClient("rig", Quiet(), auth=AUTH, app_name="x", proxy=f"http://{text}"),
+    "proxy's login": lambda text: CTIClient("rig", Quiet(), auth=AUTH, app_name="x", proxy=f"http://me:{text}@rig"),
+    "proxy's quoted login": lambda text: CTIClient(
+        "rig", Quiet(), auth=AUTH, app_name="x", proxy=f"http://{quote(text, errors='surrogatepass')}:x@rig"
+    ),
     "ApiToken's domain": lambda text: ApiToken(text, "token"),
     "ApiToken's token": lambda text: ApiToken("test1.com", text),
     "ApiUser's domain": lambda text: ApiUser(text, "api", "token"),
     "ApiUser's api_user": lambda text: ApiUser("test1.com", text, "token"),
     "ApiUser's api_token": lambda text: ApiUser("test1.com", "api", text),
     "TicketService's server": lambda text: TicketService(text, AUTH),
+    "TicketService's proxy": lambda text: TicketService("rig", AUTH, proxy=f"socks5://{text}"),
 }
 
 
@@ -1538,4 +1547,108 @@ def test_39_proxies_in_the_environment(peer: Peer, recorder: Recorder, monkeypat
             monkeypatch.setenv(name.upper(), f"http://127.0.0.1:{other.port}")
         with client_at(peer, recorder) as client:
             comes_up(peer, recorder, client)
+        with Simulator() as simulator:
+            service = TicketService(simulator.url, ApiToken(simulator.domain, simulator.token))
+            assert service("/basix/api/ws_cti?app_name=x")
         assert not other.has_visitor()
+
+
+@both
+@pytest.mark.parametrize("login", [False, True], ids=["without login", "with login"])
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+def test_39_an_explicit_proxy_decides(peer: Peer, recorder: Recorder, scheme: str, login: bool) -> None:
+    """All goes through it, name look-ups as well."""
+    with Relay(scheme, login=login) as relay:
+        options: dict[str, Any] = {"proxy": relay.url}
+        if peer.url.startswith("wss"):
+            options["ssl_context"] = trusting()
+        client = CTIClient(peer.url, recorder, auth=AUTH, app_name="test", **options)
+        with client:
+            link = comes_up(peer, recorder, client)
+            link.send(message(SPEC) + change("a"))
+            recorder.wait_for("on_chan_info")
+            client.hangup("a")
+            assert link.recv_frame()[0] == TEXT
+            link.close()
+        assert relay.asked[0] == ("127.0.0.1", peer.port)
+
+
+def test_39_the_proxy_looks_up_the_name(peer: Peer, recorder: Recorder) -> None:
+    for scheme in ("http", "socks5"):
+        with Relay(scheme) as relay:
+            server = f"ws://pbx.example:{peer.port}"
+            with CTIClient(server, recorder, auth=AUTH, app_name="test", proxy=relay.url) as client:
+                link = comes_up(peer, recorder, client)
+                link.close()
+            assert relay.asked[0] == ("pbx.example", peer.port)
+
+
+def test_39_tickets_come_through_the_proxy_too() -> None:
+    with Simulator(ssl_context=certified("127.0.0.1")) as simulator, Relay("socks5", login=True) as relay:
+        login = ApiToken(simulator.domain, simulator.token)
+        service = TicketService(simulator.url, login, verify=False, proxy=relay.url)
+        assert service("/basix/api/ws_cti?app_name=x")
+        assert len(relay.asked) == 1
+
+
+def silent_proxy(link: Link) -> None:
+    link.read_request()
+    link.wait_end()
+
+
+def dribbling_proxy(link: Link) -> None:
+    link.read_request()
+    link.dribble(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 10_000, 0.05, threading.Event())
+
+
+def endless_proxy(link: Link) -> None:
+    link.read_request()
+    link.flood(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 10_000, threading.Event())
+
+
+def refusing_proxy(link: Link) -> None:
+    link.read_request()
+    link.send(b"HTTP/1.1 407 " + link.headers["proxy-authorization"].encode() + b"\r\n\r\n")
+    link.finish()
+
+
+def leaving_proxy(link: Link) -> None:
+    link.read_request()
+    link.finish()
+
+
+@pytest.mark.parametrize(
+    ("serve", "told"),
+    [
+        (silent_proxy, "the proxy {} did not answer"),
+        (dribbling_proxy, "the proxy {} did not answer"),
+        (endless_proxy, "the answer of the proxy {} exceeds 16384 bytes"),
+        (refusing_proxy, r"the proxy {} did not connect to 127.0.0.1:9 \(HTTP 407\)"),
+        (leaving_proxy, "the proxy {} ended the connection"),
+    ],
+)
+def test_39_a_proxy_that_does_not_help(
+    peer: Peer, recorder: Recorder, serve: Callable[[Link], None], told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The one deadline holds for it, too; neither login is told, and ours is not sent."""
+    caplog.set_level(logging.DEBUG)
+    address = f"127.0.0.1:{peer.port}"
+    client = CTIClient(
+        "ws://127.0.0.1:9",
+        recorder,
+        auth=AUTH,
+        app_name="test",
+        proxy=f"http://me:pr0xy-s3cret@{address}",
+        connect_timeout=1.0,
+    )
+    with client, ThreadPoolExecutor(1) as pool:
+        link = peer.accept()
+        serving = pool.submit(serve, link)
+        (error,) = recorder.wait_for("on_error")
+        serving.result(TIMEOUT)
+    assert isinstance(error, ConnectError)
+    assert re.search(told.format(re.escape(address)), str(error))
+    assert "authorization" not in link.headers
+    secrets = ("pr0xy-s3cret", base64.b64encode(b"me:pr0xy-s3cret").decode())
+    shown = "\n".join([caplog.text, *exposed(error, client, client._proxy)])
+    assert not [secret for secret in secrets if secret in shown]

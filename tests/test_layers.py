@@ -22,6 +22,7 @@ LAYERS = (
     {"protocol", "state", "handler"},
     {"parser"},
     {"endpoint"},
+    {"proxy"},
     {"auth"},
     {"transport", "commands", "dispatcher"},
     {"io_thread"},
@@ -132,7 +133,7 @@ def test_the_package_itself_imports_the_core_alone() -> None:
 
 
 def test_endpoint_and_auth_know_nothing_of_the_protocol() -> None:
-    for module in ("endpoint", "auth"):
+    for module in ("endpoint", "proxy", "auth"):
         assert not ours(source(module)) & {
             "etf",
             "bert",

@@ -32,6 +32,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import trustme
 from clients import AUTH, client_at, client_of
 from peer import (
     CLOSE,
@@ -43,6 +44,7 @@ from peer import (
     TEXT,
     Link,
     Peer,
+    authority,
     certified,
     change,
     frame,
@@ -575,6 +577,25 @@ def test_13_a_server_that_cannot_be_trusted_gets_no_login(recorder: Recorder, wr
     assert isinstance(error, TLSError)
     assert b"GET" not in seen
     assert recorder.of("on_connect") == []
+
+
+def test_13_a_pinned_authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an authority named, others are refused, though the system trusts them; without one they are not."""
+    system, pinned = tmp_path / "system.pem", tmp_path / "pinned.pem"
+    authority().cert_pem.write_to_path(str(system))
+    trustme.CA().cert_pem.write_to_path(str(pinned))
+    monkeypatch.setenv("SSL_CERT_FILE", str(system))
+    for ca_file in (pinned, None):
+        recorder = Recorder()
+        with Peer(certified("127.0.0.1")) as peer:
+            trusted = None if ca_file is None else str(ca_file)
+            with CTIClient(peer.url, recorder, auth=AUTH, app_name="test", ca_file=trusted) as client:
+                if ca_file is None:
+                    comes_up(peer, recorder, client).close()
+                else:
+                    with pytest.raises(ssl.SSLError):
+                        peer.accept()
+                    assert isinstance(recorder.wait_for("on_error")[0], TLSError)
 
 
 # --- 14 to 19: what arrives is not what it should be ----------------------------------------------------------------
@@ -1236,11 +1257,14 @@ print("leaving", flush=True)
         ):
             peer.accept().upgrade()
             assert process.stdout is not None
-            assert process.stderr is not None
             assert process.stdout.readline() == "leaving\n"
             begun = time.monotonic()
-            told = process.stderr.read()
-            assert (process.wait(TIMEOUT), told) == (0, "")
+            try:
+                told = process.communicate(timeout=TIMEOUT)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+            assert (process.returncode, told) == (0, ("", ""))
             return time.monotonic() - begun
 
     soon(3, leave)

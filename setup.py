@@ -34,9 +34,11 @@ def extensions() -> Sequence[Extension]:
 
 
 SIMULATOR = ["aiohttp>=3.11,<4"]
+CLI = ["rich>=13.7", "shtab>=1.7", 'tomli>=2; python_version < "3.11"']
 SERVERS = ["celery>=5.4", "django>=5.2", "gunicorn>=23"]
 TEST = [
     *SIMULATOR,
+    *CLI,
     *SERVERS,
     "hypothesis>=6.100",
     "pytest>=8.2",
@@ -44,7 +46,7 @@ TEST = [
     "pytest-xdist>=3.6",
     "trustme>=1.2",
 ]
-LINT = ["build>=1.2", "mypy>=1.13", "ruff>=0.8", "twine>=6", "types-setuptools"]
+LINT = ["build>=1.2", "mypy>=1.13", "ruff>=0.8", "tomli>=2", "twine>=6", "types-setuptools"]
 DOCS = [*SIMULATOR, "sphinx>=8.1", "furo>=2024.8"]
 
 setup(
@@ -62,6 +64,7 @@ setup(
     setup_requires=["mypy>=1.13"] if USE_MYPYC else [],
     install_requires=["websocket-client>=1.9,!=1.9.1"],
     extras_require={
+        "cli": CLI,
         "simulator": SIMULATOR,
         "test": TEST,
         "lint": LINT,

@@ -21,6 +21,7 @@
     │   └── Stopped             stop() was called on this side
     ├── NotConnected        a command was given while there is no connection
     ├── CommandError        a command whose form is wrong (also a ValueError)
+    ├── ConfigError         a setting that is missing or wrong (also a ValueError)
     └── ForkedError         a client was used in a child process of the one that made it
 
 Each message is one line that tells what happened, where, and what to do next. No message, ``repr`` or
@@ -34,6 +35,7 @@ __all__ = [
     "CTIError",
     "CTIWarning",
     "CommandError",
+    "ConfigError",
     "ConnectError",
     "ConnectTimeout",
     "ConnectionClosed",
@@ -174,6 +176,21 @@ class NotConnected(CTIError):
 
 class CommandError(CTIError, ValueError):
     """A command's arguments are of the wrong form; nothing was sent."""
+
+
+class ConfigError(CTIError, ValueError):
+    """A setting that is missing, wrong, or does not go with another one; the message tells where it stands.
+
+    Attributes:
+        name: the setting's name, None where no single one is to blame.
+    """
+
+    def __init__(self, message: str, name: str | None = None) -> None:
+        self.name = name
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[str, str | None]]:
+        return type(self), (str(self), self.name)
 
 
 class ForkedError(CTIError):

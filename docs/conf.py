@@ -38,6 +38,8 @@ nitpick_ignore = [  # of the standard library, whose documentation is not asked 
     ("py:class", "collections.abc.Mapping"),
     ("py:class", "collections.abc.Sequence"),
     ("py:class", "datetime.datetime"),
+    ("py:class", "os.PathLike"),
+    ("py:class", "pathlib.Path"),
     ("py:class", "ssl.SSLContext"),
 ]
 

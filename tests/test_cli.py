@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -32,6 +33,7 @@ def simulator() -> Iterator[Simulator]:
 
 def environment(token: str | None, **more: str) -> dict[str, str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("BASIX_CTI_")}
+    clean["XDG_CONFIG_HOME"] = "/nowhere"
     return {**clean, **more, **({} if token is None else {"BASIX_CTI_TOKEN": token})}
 
 
@@ -52,9 +54,15 @@ def test_help_teaches() -> None:
     done = run("--help")
     assert done.returncode == 0
     assert "BASIX_CTI_TOKEN" in done.stdout
-    for command in ("tail", "simulate", "demo"):
-        assert command in done.stdout
-        assert run(command, "--help").returncode == 0
+    commands = re.findall(r"^    (\w+) ", done.stdout, re.MULTILINE)
+    assert {"tail", "simulate", "demo"} <= set(commands)
+    for command in commands:
+        taught = run(command, "--help")
+        assert taught.returncode == 0
+        assert f"examples:\n  basix-cti {command}" in taught.stdout
+        assert "exit status:\n  0 " in taught.stdout
+        if "SERVER" in taught.stdout:
+            assert "BASIX_CTI_FULL_EVENTS" in taught.stdout
 
 
 def test_version() -> None:
@@ -66,8 +74,6 @@ def test_version() -> None:
     [
         (),
         ("nonsense",),
-        ("tail",),
-        ("tail", "rig"),
         ("tail", "rig", "--domain", "d", "--token", "hunter2"),
         ("tail", "rig", "--domain", "d", "--count", "0"),
         ("demo", "--seconds", "nan"),
@@ -82,8 +88,76 @@ def test_wrong_arguments(arguments: tuple[str, ...]) -> None:
 
 def test_no_token() -> None:
     done = run("tail", "rig", "--domain", "d")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "BASIX_CTI_TOKEN" in one_line(done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["tail"], "no server: give SERVER, set the variable BASIX_CTI_SERVER"),
+        (["tail", "rig"], "no domain: give --domain,"),
+        (["tail", "rig", "--domain", "a:b"], "--domain: domain must not contain a colon"),
+        (["tail", "rig", "--domain", "d", "--ca-file", "/nowhere"], "--ca-file: /nowhere cannot be used: No such file"),
+        (["tail", "--config", "/nowhere"], "the configuration file /nowhere cannot be read"),
+    ],
+)
+def test_bad_settings(arguments: list[str], told: str) -> None:
+    done = run(*arguments, token="hunter2")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert one_line(done.stderr).startswith(f"basix-cti: {told}")
+
+
+def test_a_configuration_file(simulator: Simulator, tmp_path: Path) -> None:
+    file = tmp_path / "basix-cti" / "config.ini"
+    file.parent.mkdir()
+    file.write_text(
+        f"[basix-cti]\ndomain = test1.com\ntoken = {simulator.token}\nuser_name = user1\n"
+        f"[rig]\nserver = {simulator.url}\napp_name = config\n"
+    )
+    file.chmod(0o600)
+    done = run("tail", "--profile", "rig", "--full-events", "--count", "5", XDG_CONFIG_HOME=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"user: 12 present$", done.stdout, re.MULTILINE)
+    file.chmod(0o644)
+    done = run("tail", "--profile", "rig", XDG_CONFIG_HOME=str(tmp_path))
+    assert done.returncode == 2
+    assert "config.ini:3, [basix-cti] token: other users can read this token" in one_line(done.stderr)
+    assert simulator.token not in done.stderr
+
+
+def completed(*words: str) -> list[str]:
+    """What bash makes of Tab behind these words, with our script."""
+    script = run("completion", "bash")
+    assert (script.returncode, script.stderr) == (0, "")
+    line = f"COMP_WORDS=({' '.join(map(shlex.quote, words))}); COMP_CWORD={len(words) - 1}"
+    ask = """
+        name=$(complete -p basix-cti | sed 's/.*-F \\([^ ]*\\) .*/\\1/')
+        $name
+        printf '%s\\n' "${COMPREPLY[@]}"
+    """
+    done = subprocess.run(
+        ["bash", "--norc", "-c", f"{script.stdout}\n{line}\n{ask}"], capture_output=True, text=True, timeout=LIMIT
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return [word.strip() for word in done.stdout.split()]
+
+
+def test_completion_in_bash(tmp_path: Path) -> None:
+    assert completed("basix-cti", "ta") == ["tail"]
+    assert completed("basix-cti", "tail", "--full") == ["--full-events"]
+    assert completed("basix-cti", "completion", "z") == ["zsh"]
+    (tmp_path / "ca.pem").touch()
+    assert completed("basix-cti", "tail", "--ca-file", f"{tmp_path}/c") == [f"{tmp_path}/ca.pem"]
+
+
+def test_completion_without_its_package() -> None:
+    program = (
+        "import sys; sys.modules['shtab'] = None; from basix_cti.cli import main; sys.exit(main(['completion', 'zsh']))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=LIMIT)
+    assert done.returncode == 1
+    assert "pip install basix-cti[cli]" in one_line(done.stderr)
 
 
 @pytest.mark.parametrize(("content", "told"), [(None, "No such file"), (b"", "is empty"), (b"\xff", "is no text")])
@@ -92,7 +166,7 @@ def test_bad_token_file(content: bytes | None, told: str, tmp_path: Path) -> Non
     if content is not None:
         file.write_bytes(content)
     done = run("tail", "rig", "--domain", "d", "--token-file", str(file))
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert told in one_line(done.stderr)
 
 
@@ -101,7 +175,7 @@ def test_bad_token_file(content: bytes | None, told: str, tmp_path: Path) -> Non
 )
 def test_bad_server(server: str, told: str) -> None:
     done = run("tail", server, "--domain", "d", token="x")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert told in one_line(done.stderr)
 
 
@@ -111,7 +185,7 @@ def test_bad_server(server: str, told: str) -> None:
 def test_options_that_do_not_go_together(options: list[str]) -> None:
     done = run("tail", "rig", "--domain", "d", *options, token="x")
     assert done.returncode == 2
-    assert "drop one of them" in done.stderr
+    assert "do not go together" in one_line(done.stderr)
 
 
 def test_tail(simulator: Simulator) -> None:

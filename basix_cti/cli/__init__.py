@@ -6,11 +6,12 @@ module            is for
 ``tail``          printing what happens at a PBX
 ``simulate``      a simulated PBX on loopback
 ``demo``          both of them at work
-``options``       the arguments that commands share, and the token
+``completion``    a script for completion in a shell
+``options``       the arguments that commands share
 ``describe``      events in words
 ================  ========================================================
 
-Exit status: 0 for an end as asked for, 1 for a failure, 2 for wrong arguments.
+Exit status: 0 for an end as asked for, 1 for a failure, 2 for wrong arguments or settings.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
-from ..errors import CTIError
+from ..errors import ConfigError, CTIError
 from ..version import __version__
-from . import demo, simulate, tail
-from .options import TOKEN_VARIABLE, Failure
+from . import completion, demo, simulate, tail
+from .options import EXIT_STATUS, Failure
 
 __all__ = ["main"]
 
@@ -40,7 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
+    args.parser = parser
     level = (logging.ERROR, logging.INFO, logging.DEBUG)[min(args.verbose, 2)]
     logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     signal.signal(signal.SIGTERM, _interrupt)
@@ -51,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer has no reader
         return 0
+    except ConfigError as error:
+        sys.stderr.write(f"basix-cti: {error}\n")
+        return 2
     except (Failure, CTIError, ValueError, OSError) as error:
         sys.stderr.write(f"basix-cti: {error}\n")
         return 1
@@ -65,12 +71,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="basix-cti",
         description="Events of a Basix PBX on the command line.",
-        epilog=f"A token is never an argument, which other users of the machine could see: it comes from the variable "
-        f"{TOKEN_VARIABLE} or from --token-file.",
+        epilog="A token is never an argument, which other users of the machine could see: it comes from the variable\n"
+        "BASIX_CTI_TOKEN, from --token-file, or from the configuration file; basix-cti tail --help tells more.\n\n"
+        f"examples:\n  basix-cti demo\n  basix-cti simulate\n"
+        f"  BASIX_CTI_TOKEN=... basix-cti tail bcs.brastel.com --domain test1.com --full-events\n\n{EXIT_STATUS}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"basix-cti {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (tail, simulate, demo):
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
+    for command in (tail, simulate, demo, completion):
         command.add_to(commands)
     return parser

@@ -13,7 +13,7 @@ from ..auth import ApiToken, ApiUser, Auth
 from ..client import CTIClient
 from ..elements import Channel, MessageWaiting, ParkInfo
 from ..events import Event
-from .options import SubParsers, add_traffic, make_simulator, positive_seconds
+from .options import SubParsers, add_traffic, make_simulator, new_parser, positive_seconds
 from .tail import Printer
 
 _DEMO_SECONDS = 15.0
@@ -21,17 +21,17 @@ _DEMO_SECONDS = 15.0
 
 def add_to(commands: SubParsers) -> None:
     """Add the command and its arguments."""
-    demo = commands.add_parser(
+    demo = new_parser(
+        commands,
         "demo",
-        help="see a simulated PBX and a client at work",
+        "see a simulated PBX and a client at work",
         description="Run a simulated PBX and a client in one process, and show the calls. On a terminal it goes on "
         f"until it is interrupted, elsewhere for {_DEMO_SECONDS:g} s.",
-        allow_abbrev=False,
+        examples="demo\ndemo --first-generation --seconds 10",
     )
     demo.add_argument("--seconds", type=positive_seconds, help="end after so many seconds")
     demo.add_argument("--first-generation", action="store_true", help="speak the protocol of 2016 to 2018")
     add_traffic(demo, calls=15.0, speed=12.0)
-    demo.add_argument("-v", "--verbose", action="count", default=0, help="log more to stderr; twice for all")
     demo.set_defaults(run=run)
 
 

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import os
-from pathlib import Path
+import textwrap
 from typing import TYPE_CHECKING, TypeAlias
+
+from ..config import OPTIONS, SECTION, Settings
 
 if TYPE_CHECKING:
     from ..simulator import Simulator
 
 SubParsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-TOKEN_VARIABLE = "BASIX_CTI_TOKEN"  # the variable's name, no secret
+EXIT_STATUS = """exit status:
+  0  the end that was asked for: it is done, Ctrl-C, SIGTERM, or the reader of the output has ended
+  1  a failure; one line on stderr tells which
+  2  wrong arguments or settings; one line on stderr tells which, and where it stands
+"""
+_CONNECTS = f"""settings:
+  The token is never an argument, which other users of the machine could see. It comes from BASIX_CTI_TOKEN, from
+  a file (--token-file, BASIX_CTI_TOKEN_FILE), or from the configuration file. Every other setting can be an
+  argument, a variable of its name (--full-events: BASIX_CTI_FULL_EVENTS=yes) or stand in the configuration file
+  (full_events = yes), and is looked for in this order. The file is --config, BASIX_CTI_CONFIG, or
+  ~/.config/basix-cti/config.ini (or .toml), and its section [{SECTION}].
+
+"""
 SIMULATED_TOKEN = "simulated-token"  # of a PBX on loopback that anybody may watch
 
 
@@ -20,12 +33,67 @@ class Failure(Exception):
     """Ends the program with one line on stderr and status 1."""
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """The arguments that every command takes."""
-    parser.add_argument(
-        "--token-file", metavar="FILE", help=f"read the token from this file, not from {TOKEN_VARIABLE}"
+def new_parser(
+    commands: SubParsers, name: str, help: str, *, description: str, examples: str, connects: bool = False
+) -> argparse.ArgumentParser:
+    """A command's own parser, whose help ends with examples, variables and what the exit status means.
+
+    Args:
+        commands: where to add it.
+        name, help, description: of the command.
+        examples: command lines, without ``basix-cti`` before each.
+        connects: True to add the arguments of :func:`add_connection`; then :func:`settings` gives what they say.
+    """
+    lines = "".join(f"  basix-cti {line.strip()}\n" for line in examples.splitlines() if line.strip())
+    parser = commands.add_parser(
+        name,
+        help=help,
+        description=textwrap.fill(description, 100),
+        epilog=f"examples:\n{lines}\n{_CONNECTS if connects else ''}{EXIT_STATUS}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("-v", "--verbose", action="count", default=0, help="log more to stderr; twice for all")
+    if connects:
+        add_connection(parser, name)
+    return parser
+
+
+def add_connection(parser: argparse.ArgumentParser, name: str) -> None:
+    """The arguments of every command that connects to a PBX; ``name`` is the command's."""
+    group = parser.add_argument_group("connection")
+    for option in OPTIONS:
+        if option.kind == "secret":
+            continue
+        if option.name == "server":
+            parser.add_argument("server", nargs="?", metavar="SERVER", help=option.help)
+            continue
+        flags = [f"--{option.name.replace('_', '-')}"]
+        if option.name == "user_name":
+            flags.insert(0, "--user")
+        text = option.help + (f" (default: basix-cti-{name})" if option.name == "app_name" else "")
+        if option.kind == "flag":
+            group.add_argument(*flags, dest=option.name, action=argparse.BooleanOptionalAction, help=text)
+        else:
+            group.add_argument(*flags, dest=option.name, metavar=option.metavar, help=text)
+    group.add_argument("--config", metavar="FILE", help="read settings from this INI or TOML file")
+    group.add_argument("--profile", metavar="NAME", help=f"the file's section [NAME] comes before [{SECTION}]")
+
+
+def settings(args: argparse.Namespace) -> Settings:
+    """What the arguments of :func:`add_connection`, variables and the configuration file say together.
+
+    Raises:
+        ConfigError: a setting is missing or wrong; the program ends with status 2.
+    """
+    given = {option.name: getattr(args, option.name) for option in OPTIONS if option.kind != "secret"}
+    return Settings.load(
+        given,
+        config=args.config,
+        profile=args.profile,
+        defaults={"app_name": f"basix-cti-{args.command}"},
+        label=lambda name: "SERVER" if name == "server" else f"--{name.replace('_', '-')}",
+    )
 
 
 def add_traffic(parser: argparse.ArgumentParser, *, calls: float, speed: float) -> None:
@@ -61,20 +129,6 @@ def positive_seconds(text: str) -> float:
 
 positive.__name__ = "positive number"
 positive_seconds.__name__ = "positive number"
-
-
-def read_token(args: argparse.Namespace) -> str | None:
-    """The token from the file that was named, or from the environment; None where there is none."""
-    if args.token_file is None:
-        return os.environ.get(TOKEN_VARIABLE) or None
-    try:
-        token = Path(args.token_file).read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        told = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise Failure(f"the token file {args.token_file} cannot be read: {told}") from None
-    if not token:
-        raise Failure(f"the token file {args.token_file} is empty")
-    return token
 
 
 def make_simulator(args: argparse.Namespace, *, port: int = 0, token: str = SIMULATED_TOKEN) -> Simulator:

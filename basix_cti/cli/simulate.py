@@ -3,46 +3,46 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import threading
 import time
 
-from .options import (
-    SIMULATED_TOKEN,
-    TOKEN_VARIABLE,
-    SubParsers,
-    add_common,
-    add_traffic,
-    make_simulator,
-    positive_seconds,
-    read_token,
-)
+from ..config import read_token, variable
+from .options import SIMULATED_TOKEN, SubParsers, add_traffic, make_simulator, new_parser, positive_seconds
+
+TOKEN = variable("token")
 
 
 def add_to(commands: SubParsers) -> None:
     """Add the command and its arguments."""
-    simulate = commands.add_parser(
+    simulate = new_parser(
+        commands,
         "simulate",
-        help="run a simulated PBX on loopback",
+        "run a simulated PBX on loopback",
         description="Run a simulated PBX on loopback, with calls, until it is interrupted.",
-        allow_abbrev=False,
+        examples="simulate --port 0 --speed 20\nsimulate --users 100 --groups 10 --calls-per-minute 60",
     )
     simulate.add_argument("--port", type=int, default=8765, help="TCP port, 0 for a free one (default: %(default)s)")
     simulate.add_argument("--seconds", type=positive_seconds, help="end after so many seconds")
     add_traffic(simulate, calls=6.0, speed=1.0)
-    add_common(simulate)
+    simulate.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help=f"the token that clients need, in place of {TOKEN} (default: {SIMULATED_TOKEN})",
+    )
     simulate.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run a simulated PBX until interrupted."""
-    token = read_token(args)
+    token = read_token(args.token_file, "--token-file") if args.token_file else os.environ.get(TOKEN)
     simulator = make_simulator(args, port=args.port, token=token or SIMULATED_TOKEN)
     with simulator:
         traffic = simulator.play(calls_per_minute=args.calls_per_minute, speed=args.speed)
         sys.stdout.write(
             f"Simulated PBX on {simulator.url}, domain {simulator.domain}, API user {simulator.api_user}.\n"
-            f"Watch it: {TOKEN_VARIABLE}={'...' if token else SIMULATED_TOKEN} basix-cti tail {simulator.url} "
+            f"Watch it: {TOKEN}={'...' if token else SIMULATED_TOKEN} basix-cti tail {simulator.url} "
             f"--domain {simulator.domain} --full-events\n"
         )
         sys.stdout.flush()

@@ -8,75 +8,37 @@ import sys
 import threading
 from typing import TextIO
 
-from ..auth import ApiToken, ApiUser, Auth, Ticket, TicketService
 from ..client import CTIClient
 from ..errors import AuthError, ConnectionLost, ConnectionReplaced
 from ..events import Event
 from ..handler import CTIHandler
 from .describe import clock, describe
-from .options import TOKEN_VARIABLE, Failure, SubParsers, add_common, positive, read_token
+from .options import Failure, SubParsers, new_parser, positive, settings
 
 
 def add_to(commands: SubParsers) -> None:
     """Add the command and its arguments."""
-    tail = commands.add_parser(
+    tail = new_parser(
+        commands,
         "tail",
-        help="print what happens at a PBX",
+        "print what happens at a PBX",
         description="Print what happens at a PBX, one line an event, until it is interrupted.",
-        epilog="Example: BASIX_CTI_TOKEN=... basix-cti tail bcs.brastel.com --domain test1.com --full-events",
-        allow_abbrev=False,
+        examples="""
+            tail bcs.brastel.com --domain test1.com --full-events --token-file ~/.basix-token
+            tail --profile test1 --json --count 10
+        """,
+        connects=True,
     )
-    tail.add_argument("server", help="host, host:port, or a ws:// or wss:// URL")
-    tail.add_argument("--domain", required=True, help="the PBX domain")
-    tail.add_argument("--api-user", help="log in as this API user, as the first generation of the protocol does")
-    tail.add_argument("--ticket", action="store_true", help="log in with one-time tickets from gen_ws_ticket")
-    tail.add_argument("--app-name", default="basix-cti-tail", help="the application's name (default: %(default)s)")
-    tail.add_argument("--full-events", action="store_true", help="events of the whole PBX, not of one user")
-    tail.add_argument("--forced", action="store_true", help="take the place of the oldest connection at the limit")
-    tail.add_argument("--user", metavar="NAME", help="the user whose events to print")
-    tail.add_argument("--insecure", action="store_true", help="take any TLS certificate: for test rigs only")
-    tail.add_argument("--ca-file", metavar="FILE", help="trust the certificates in this PEM file")
     tail.add_argument("--json", action="store_true", help="print each event as a JSON object on a line of its own")
     tail.add_argument("--count", type=positive, metavar="N", help="end after N events")
-    add_common(tail)
-    tail.set_defaults(run=run, parser=tail)
+    tail.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print events until interrupted, or as many as were asked for."""
-    if args.ticket:
-        if args.api_user is not None:
-            args.parser.error("--api-user and --ticket are two ways to log in; drop one of them")
-        if args.full_events:
-            args.parser.error("the PBX does not allow --full-events with --ticket; drop one of them")
-    if args.user is not None and args.full_events:
-        args.parser.error("--user has no effect with --full-events; drop one of them")
-    token = read_token(args)
-    if token is None:
-        raise Failure(f"no token: set the variable {TOKEN_VARIABLE}, or name a file with --token-file")
     printer = Printer(sys.stdout, as_json=args.json, count=args.count)
-    client = CTIClient(
-        args.server,
-        printer,
-        auth=_auth(args, token),
-        app_name=args.app_name,
-        full_events=args.full_events,
-        forced=args.forced,
-        user_name=args.user,
-        verify=not args.insecure,
-        ca_file=args.ca_file,
-        stop_on_auth_error=True,
-    )
+    client = settings(args).client(printer, stop_on_auth_error=True)
     return printer.run(client)
-
-
-def _auth(args: argparse.Namespace, token: str) -> Auth:
-    if args.api_user is not None:
-        return ApiUser(args.domain, args.api_user, token)
-    auth = ApiToken(args.domain, token)
-    if not args.ticket:
-        return auth
-    return Ticket(TicketService(args.server, auth, verify=not args.insecure, ca_file=args.ca_file))
 
 
 class Printer(CTIHandler):

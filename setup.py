@@ -35,13 +35,13 @@ def extensions() -> Sequence[Extension]:
 
 SIMULATOR = ["aiohttp>=3.11,<4"]
 CLI = ["rich>=13.7", "shtab>=1.7", 'tomli>=2; python_version < "3.11"']
+TESTING = [*SIMULATOR, "pytest>=8.2"]
 SERVERS = ["celery>=5.4", "django>=5.2", "gunicorn>=23"]
 TEST = [
-    *SIMULATOR,
+    *TESTING,
     *CLI,
     *SERVERS,
     "hypothesis>=6.100",
-    "pytest>=8.2",
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
     "trustme>=1.2",
@@ -59,6 +59,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["basix_cti", "basix_cti.*"]),
+    py_modules=["pytest_basix_cti"],
     package_data={"basix_cti": ["py.typed"]},
     ext_modules=extensions(),
     setup_requires=["mypy>=1.13"] if USE_MYPYC else [],
@@ -66,15 +67,20 @@ setup(
     extras_require={
         "cli": CLI,
         "simulator": SIMULATOR,
+        "testing": TESTING,
         "test": TEST,
         "lint": LINT,
         "docs": DOCS,
         "dev": [*TEST, *LINT, *DOCS],
     },
-    entry_points={"console_scripts": ["basix-cti = basix_cti.cli:main"]},
+    entry_points={
+        "console_scripts": ["basix-cti = basix_cti.cli:main"],
+        "pytest11": ["basix_cti = pytest_basix_cti"],
+    },
     keywords="basix brastel cti telephony pbx freeswitch erlang bert websocket",
     classifiers=[
         "Development Status :: 4 - Beta",
+        "Framework :: Pytest",
         "Intended Audience :: Developers",
         "Intended Audience :: Telecommunications Industry",
         "Operating System :: OS Independent",

@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, settings
 
 import basix_cti
 
+pytest_plugins = ["pytester"]
+
 # Machines are noisy: an example that takes long is no bug, and the tests' own time-out bounds them all.
 settings.register_profile("basix_cti", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("basix_cti")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,6 @@ from basix_cti.simulator import Simulator
 
 SECRET = "hunter2"
 URI = "/basix/api/ws_cti?app_name=screen"
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with Simulator(token=SECRET) as simulator:
-        yield simulator
 
 
 @pytest.mark.parametrize(
@@ -80,22 +74,25 @@ def test_ticket_takes_a_callable() -> None:
         Ticket(not_callable)
 
 
-def test_service_gets_a_ticket_each_time(simulator: Simulator) -> None:
-    service = TicketService(simulator.url, ApiToken(simulator.domain, SECRET))
+@pytest.mark.pbx(token=SECRET)
+def test_service_gets_a_ticket_each_time(pbx: Simulator) -> None:
+    service = TicketService(pbx.url, ApiToken(pbx.domain, SECRET))
     tickets = {service(URI), service(URI)}
     assert len(tickets) == 2
     assert all(tickets)
 
 
-def test_service_is_refused(simulator: Simulator) -> None:
+@pytest.mark.pbx(token=SECRET)
+def test_service_is_refused(pbx: Simulator) -> None:
     with pytest.raises(AuthError, match=r"refused the API token \(HTTP 401\)") as caught:
-        TicketService(simulator.url, ApiToken(simulator.domain, "wrong"))(URI)
+        TicketService(pbx.url, ApiToken(pbx.domain, "wrong"))(URI)
     assert caught.value.status == 401
 
 
-def test_service_tells_the_error_of_the_pbx(simulator: Simulator) -> None:
+@pytest.mark.pbx(token=SECRET)
+def test_service_tells_the_error_of_the_pbx(pbx: Simulator) -> None:
     with pytest.raises(TicketError, match=r"result_code -?\d+ \(.+\)"):
-        TicketService(simulator.url, ApiToken(simulator.domain, SECRET))("/somewhere/else")
+        TicketService(pbx.url, ApiToken(pbx.domain, SECRET))("/somewhere/else")
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ from functools import partial
 from typing import Any
 
 import pytest
-from recorder import TIMEOUT, Recorder
 
 from basix_cti import Channel
 from basix_cti.dispatcher import Dispatcher
 from basix_cti.errors import ConnectionLost, Stopped
 from basix_cti.events import Connected, Disconnected, InfoEvent, InitialInfo, Msg, Session
 from basix_cti.state import Tracker
+from basix_cti.testing import TIMEOUT, Recorder
 
 
 class Gate(Recorder):

@@ -79,9 +79,28 @@ def matches(pattern: str) -> Callable[[list[str]], bool]:
 
 @pytest.mark.parametrize("code", SCRIPTS)
 def test_page(code: str, environment: dict[str, str], tmp_path: Path) -> None:
+    if (tests := len(re.findall(r"^ *def test_", code, re.MULTILINE))) > 0:
+        run_tests(code, tests, tmp_path)
+        return
     script = tmp_path / "script.py"
     script.write_text(code, "utf-8")
     run(script, environment, enough=lambda lines: len(lines) == 12)
+
+
+def run_tests(code: str, at_least: int, directory: Path) -> None:
+    """A block with tests is for pytest, which must see so many of them pass."""
+    (directory / "test_page.py").write_text(code, "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_page.py"],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        cwd=directory,
+    )
+    passed = re.search(r"^(\d+) passed in", done.stdout, re.MULTILINE)
+    assert done.returncode == 0, done.stdout
+    assert passed is not None
+    assert int(passed[1]) >= at_least
 
 
 def test_readme_shows_a_handler(environment: dict[str, str], tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import threading
 from typing import Any
 
 import pytest
-from recorder import TIMEOUT, Recorder
 
 from basix_cti import ApiToken, CTIClient
 from basix_cti.io_thread import Timing
+from basix_cti.testing import TIMEOUT, Recorder
 
 
 @pytest.mark.parametrize("name", Timing.__slots__)

@@ -190,7 +190,7 @@ class Server:
         self._pbx = pbx
         self._access = access
         self._ssl_context = ssl_context
-        self._limit = connection_limit
+        self._limit = self._usual_limit = connection_limit
         self._max_queue = max_queue
         self._on_text = on_text
         self._refusal: tuple[int, int | None] | None = None
@@ -278,6 +278,19 @@ class Server:
                 connection.close(code, reason)
             return len(connections)
 
+    def limit(self, connections: int | None) -> None:
+        """From now on, how many connections one user may have with one ``app_name``; None for as many as before."""
+        with self._pbx.lock:
+            self._limit = self._usual_limit if connections is None else connections
+
+    def replace(self) -> int:
+        """End every connection of the current generation as one that another has taken the place of; how many."""
+        with self._pbx.lock:
+            replaced = [connection for connection in self._connections if connection.login.generation == 2]
+            for connection in replaced:
+                self._replace(connection)
+            return len(replaced)
+
     def drop(self, *, reset: bool) -> int:
         """Abort every TCP connection; how many there were."""
         with self._life:
@@ -321,6 +334,11 @@ class Server:
             self._connections.remove(connection)
             self._changed.notify_all()
 
+    def _replace(self, connection: _Connection) -> None:
+        self._forget(connection)
+        connection.put(self.current.system_msg("connection_replaced"))
+        connection.close(1008, "connection_replaced")
+
     def _forget_all(self) -> list[_Connection]:
         connections, self._connections = self._connections, []
         self._changed.notify_all()
@@ -339,9 +357,7 @@ class Server:
             if too_many > 0 and not login.forced:
                 return None
             for rival in rivals[: max(too_many, 0)]:
-                self._forget(rival)
-                rival.put(self.current.system_msg("connection_replaced"))
-                rival.close(1008, "connection_replaced")
+                self._replace(rival)
         wire = self.current if login.generation == 2 else self._first
         view = View(self._pbx, login.user_id)
         connection = _Connection(login, wire, view, wire.opening(view), websocket, transport, self._max_queue)

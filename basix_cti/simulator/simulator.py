@@ -26,6 +26,7 @@ __all__ = ["Simulator"]
 
 _log = logging.getLogger(__name__)
 _KEPT_COMMANDS = 100_000
+_CUT_OFF = bytes([131, 109, 0, 0, 0, 10]) + b"cut"  # a binary of 10 bytes, of which 3 are there
 
 ItemT = TypeVar("ItemT", Domain, User, Group, GroupMember, Terminal)
 
@@ -214,6 +215,38 @@ class Simulator:
         Does not wait for the clients' answer. How many there were.
         """
         return self._server.close(code, reason)
+
+    def limit(self, connections: int | None = 0) -> None:
+        """From now on, let one user have so many connections with one ``app_name``; open ones stay.
+
+        A further one is told ``connection_limit_reached`` and is closed, unless it is forced. The first generation has
+        no such limit.
+
+        Args:
+            connections: how many; 0 for none; None for the ``connection_limit`` of the beginning.
+
+        Raises:
+            ValueError: the number is negative.
+        """
+        if connections is not None and connections < 0:
+            raise ValueError("connections must not be negative")
+        self._server.limit(connections)
+
+    def replace(self) -> int:
+        """Tell every connection of the current generation ``connection_replaced``, and close it, as if others had
+        forced their way in.
+
+        Does not wait for the clients' answer. How many there were.
+        """
+        return self._server.replace()
+
+    def bad_frame(self, times: int = 1) -> int:
+        """Send every connection a message whose term ends too early; to how many.
+
+        Args:
+            times: how many such messages, one behind the other.
+        """
+        return min(self.send_frame(_CUT_OFF) for _ in range(max(1, times)))
 
     def send_term(self, term: Term) -> int:
         """Send every connection one message that holds this term; to how many.

@@ -23,7 +23,7 @@ from .limits import DEFAULT_LIMITS, Limits
 from .proxy import Proxy
 from .state import Picture, Tracker
 
-__all__ = ["CTIClient"]
+__all__ = ["CTIClient", "login_query"]
 
 logger = logging.getLogger(__name__)
 
@@ -174,7 +174,7 @@ class CTIClient:
         self._endpoint = Endpoint.parse(server)
         if not self._endpoint.tls and (ca_file is not None or ssl_context is not None):
             raise ValueError("ca_file and ssl_context have no effect with a ws:// server")
-        self._query = _query(auth, app_name, full_events, forced, selectors)
+        self._query = login_query(auth, app_name, full_events, forced, selectors)
         self._context = ssl_context
         if self._endpoint.tls and ssl_context is None:
             self._context = tls_context(verify=verify, ca_file=ca_file)
@@ -521,10 +521,14 @@ class CTIClient:
         return f"<CTIClient {self._endpoint.url}{name}: {state}>"
 
 
-def _query(
+def login_query(
     auth: Auth, app_name: str | None, full_events: bool, forced: bool, selectors: dict[str, str | None]
 ) -> list[tuple[str, str]]:
-    """The query parameters of a login, in a fixed order: a ticket is good for that very text."""
+    """The query parameters of a login, in a fixed order: a ticket is good for that very text.
+
+    Raises:
+        ValueError: a value has control characters, or does not go with another one.
+    """
     query = []
     if app_name is not None:
         query.append(("app_name", checked("app_name", app_name)))

@@ -42,10 +42,12 @@ class Protocol:
 
     Attributes:
         cost: about how many bytes of memory the latest message takes as an event.
+        fields: of each field spec of this connection, the names of its fields, in order.
     """
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self.cost = 0
+        self.fields: dict[str, list[str]] = {}
         self._limits = limits
         self._plans: dict[str, FieldPlan] = {}
         self._logged: set[tuple[str, str]] = set()
@@ -53,6 +55,7 @@ class Protocol:
     def new_connection(self) -> None:
         """Forget the field specs: each connection sends its own."""
         self._plans.clear()
+        self.fields.clear()
 
     def receive(self, frame: bytes, received_at: float) -> Event | None:
         """The event that one binary frame tells; None for a field spec.
@@ -101,6 +104,7 @@ class Protocol:
             raise _Malformed("no list of fields")
         fields = [read_name(name) or f"field_{position}" for position, name in enumerate(names, 1)]
         self._plans[element] = FieldPlan(_FIRST_SPECS.get(element, element), fields)
+        self.fields[element] = fields
         logger.debug("field spec of %s: %s", element, fields)
 
     def _initial_info(self, args: tuple[Term, ...]) -> Event:

@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import websocket
 
@@ -45,11 +45,27 @@ from .frames import cut_frames
 from .limits import Limits
 from .proxy import Dialogue, Proxy
 
-__all__ = ["Aside", "Connection", "Interrupted", "Waker", "connect"]
+__all__ = [
+    "Aside",
+    "Connection",
+    "Deadline",
+    "Interrupted",
+    "Waker",
+    "authorize",
+    "connect",
+    "look_up",
+    "open_tcp",
+    "open_tls",
+    "open_websocket",
+    "wait_for",
+]
 
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+
+Address: TypeAlias = tuple[Any, ...]
+"""What ``socket.getaddrinfo`` gives for one address."""
 
 
 class _HasFileno(Protocol):
@@ -141,18 +157,19 @@ def wait_for(waker: Waker, sock: _HasFileno | None, write: bool, timeout: float)
         return any(key.fileobj is sock for key, _ in ready)
 
 
-class _Deadline:
-    """One bound for a step of many parts."""
+class Deadline:
+    """One bound for a step of many parts; ``timeout`` seconds from now."""
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
         self._end = time.monotonic() + timeout
 
     def left(self) -> float:
+        """How many seconds are left; negative when it has passed."""
         return self._end - time.monotonic()
 
-    def share(self, parts: int) -> _Deadline:
-        return _Deadline(max(0.0, self.left()) / max(1, parts))
+    def share(self, parts: int) -> Deadline:
+        return Deadline(max(0.0, self.left()) / max(1, parts))
 
 
 class _Call(Generic[_T]):
@@ -188,7 +205,7 @@ class Aside:
         self._what = what
         self._last: _Call[Any] | None = None
 
-    def call(self, function: Callable[[], _T], waker: Waker, deadline: _Deadline) -> _T:
+    def call(self, function: Callable[[], _T], waker: Waker, deadline: Deadline) -> _T:
         """The result of ``function``; what it raises is raised.
 
         Raises:
@@ -206,20 +223,20 @@ class Aside:
             raise call.error
         return call.result[0]
 
-    def _wait(self, call: _Call[Any], waker: Waker, deadline: _Deadline) -> None:
+    def _wait(self, call: _Call[Any], waker: Waker, deadline: Deadline) -> None:
         while not call.done.is_set():
             _check(waker, deadline, f"{self._what} took too long")
             waker.wait(deadline.left())
 
 
-def _check(waker: Waker, deadline: _Deadline, what: str) -> None:
+def _check(waker: Waker, deadline: Deadline, what: str) -> None:
     if waker.stopping:
         raise Interrupted
     if deadline.left() <= 0:
         raise ConnectTimeout(f"no connection {_TIMES_UP.format(timeout=deadline.timeout)}: {what}")
 
 
-def _await_socket(sock: socket.socket, waker: Waker, deadline: _Deadline, what: str, *, write: bool) -> None:
+def _await_socket(sock: socket.socket, waker: Waker, deadline: Deadline, what: str, *, write: bool) -> None:
     """Wait until the socket can be read, or with ``write`` also until it can be written."""
     while True:
         _check(waker, deadline, what)
@@ -242,12 +259,12 @@ class _Stream:
     only hands out what :meth:`fill` has brought.
     """
 
-    def __init__(self, sock: socket.socket, waker: Waker, deadline: _Deadline) -> None:
+    def __init__(self, sock: socket.socket, waker: Waker, deadline: Deadline) -> None:
         self.sock = sock
         self.last_received = time.monotonic()
         self.head = bytearray()
         self._waker = waker
-        self._deadline: _Deadline | None = deadline
+        self._deadline: Deadline | None = deadline
         self._received = 0
         self._pieces = 0
         self._chunk = b""
@@ -358,7 +375,7 @@ class _Stream:
         """True if there are bytes that no select need announce: in the buffer, inside TLS, or where more came last."""
         return self.buffered() or self._was_full or (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0)
 
-    def _recv_waiting(self, size: int, deadline: _Deadline) -> bytes:
+    def _recv_waiting(self, size: int, deadline: Deadline) -> bytes:
         while self.unsent:
             self.flush()
             if self.unsent:
@@ -444,6 +461,7 @@ class Connection:
         lost: why it is over; None while it is up.
         peer: the address of the other end, ``host:port``.
         tls: the TLS version; None in the clear.
+        date: the ``Date`` header in the answer to the handshake, None where there was none.
         partial_since: since when a message is incomplete, by the monotonic clock in seconds; None when none is.
         unsent_since: since when the peer has taken no byte of what waits to be sent; None when nothing waits.
     """
@@ -461,6 +479,7 @@ class Connection:
         sock = stream.sock
         self.tls = sock.version() if isinstance(sock, ssl.SSLSocket) else None
         self.peer = _address(sock)
+        self.date: str | None = (ws.headers or {}).get("date")
 
     def is_over(self) -> bool:
         """True once :attr:`lost` tells why."""
@@ -623,7 +642,7 @@ def connect(
     limits: Limits,
     timeout: float,
     waker: Waker,
-    look_up: Aside,
+    names: Aside,
     fetch: Aside,
     proxy: Proxy | None = None,
 ) -> Connection:
@@ -634,32 +653,41 @@ def connect(
         limits: bounds for one message.
         timeout: seconds for all of it.
         waker: its stop interrupts.
-        look_up, fetch: where name look-ups and tickets' fetches are called.
+        names, fetch: where name look-ups and tickets' fetches are called.
         proxy: through which to connect; None for none.
 
     Raises:
         ConnectError: it did not come about; the subclass tells at which step.
         Interrupted: the waker's stop was called.
     """
-    deadline = _Deadline(timeout)
-    sock = _open_tcp(proxy or endpoint, waker, deadline, look_up)
+    deadline = Deadline(timeout)
+    nearest = proxy or endpoint
+    sock = open_tcp(nearest, look_up(nearest, waker, deadline, names), waker, deadline)
     try:
         if proxy is not None:
             _open_tunnel(sock, proxy, proxy.tunnel(endpoint), waker, deadline)
         if context is not None:
-            sock = _open_tls(sock, endpoint, context, waker, deadline)
+            sock = open_tls(sock, endpoint, context, waker, deadline)
         # A ticket expires within seconds, so it is fetched last.
         uri = endpoint.uri(query)
-        header = fetch.call(lambda: _authorize(auth, uri), waker, deadline) if auth.blocking else _authorize(auth, uri)
-        stream = _Stream(sock, waker, deadline)
-        connection = _open_websocket(stream, endpoint, uri, header, limits)
+        header = authorize(auth, uri, waker, deadline, fetch)
+        return open_websocket(sock, endpoint, uri, header, limits, waker, deadline)
     except BaseException:
         sock.close()
         raise
-    return connection
 
 
-def _authorize(auth: Auth, uri: str) -> str | None:
+def authorize(auth: Auth, uri: str, waker: Waker, deadline: Deadline, fetch: Aside) -> str | None:
+    """The Authorization header for one connection to ``uri``; None for no header. Fetches a ticket, where it needs one.
+
+    Raises:
+        ConnectError: there is no login; the subclass tells why.
+        Interrupted: the waker's stop was called.
+    """
+    return fetch.call(lambda: _header(auth, uri), waker, deadline) if auth.blocking else _header(auth, uri)
+
+
+def _header(auth: Auth, uri: str) -> str | None:
     failure: CTIError
     try:
         header = auth.authorization(uri)
@@ -672,17 +700,34 @@ def _authorize(auth: Auth, uri: str) -> str | None:
     raise failure
 
 
-def _open_tcp(endpoint: Endpoint | Proxy, waker: Waker, deadline: _Deadline, aside: Aside) -> socket.socket:
-    where = endpoint.address
+def look_up(endpoint: Endpoint | Proxy, waker: Waker, deadline: Deadline, names: Aside) -> list[Address]:
+    """The addresses of the endpoint's host, the best first.
 
-    def look_up() -> list[tuple[Any, ...]]:
+    Raises:
+        ConnectError: the name is not known; a ConnectTimeout if that could not be found out in time.
+        Interrupted: the waker's stop was called.
+    """
+
+    def addresses() -> list[Address]:
         return list(socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM))
 
     try:
-        addresses = aside.call(look_up, waker, deadline)
+        return names.call(addresses, waker, deadline)
     except (OSError, UnicodeError) as error:
         told = _of(error) if isinstance(error, OSError) else "not a valid host name"
         raise ConnectError(f"the name {endpoint.host} was not found ({told}); check server and DNS") from None
+
+
+def open_tcp(
+    endpoint: Endpoint | Proxy, addresses: Sequence[Address], waker: Waker, deadline: Deadline
+) -> socket.socket:
+    """A connection to the first address that accepts one; the addresses share the time.
+
+    Raises:
+        ConnectError: none did; the error of the last one, from an OSError if there is one.
+        Interrupted: the waker's stop was called.
+    """
+    where = endpoint.address
     failure: ConnectError = ConnectError(f"the name {endpoint.host} has no address")
     for number, (family, kind, proto, _, address) in enumerate(addresses):
         share = deadline.share(len(addresses) - number)
@@ -690,6 +735,7 @@ def _open_tcp(endpoint: Endpoint | Proxy, waker: Waker, deadline: _Deadline, asi
             sock = opened(partial(socket.socket, family, kind, proto))
         except OSError as error:  # an address family that this machine does not have, or no descriptor left
             failure = ConnectError(f"{where} cannot be reached ({_of(error)})")
+            failure.__cause__ = error.with_traceback(None)
             continue
         try:
             sock.setblocking(False)
@@ -707,6 +753,7 @@ def _open_tcp(endpoint: Endpoint | Proxy, waker: Waker, deadline: _Deadline, asi
         except OSError as error:
             sock.close()
             failure = ConnectError(f"{where} cannot be reached ({_of(error)}); is the PBX up, and the port right?")
+            failure.__cause__ = error.with_traceback(None)
         except BaseException:
             sock.close()
             raise
@@ -715,7 +762,7 @@ def _open_tcp(endpoint: Endpoint | Proxy, waker: Waker, deadline: _Deadline, asi
     raise failure
 
 
-def _open_tunnel(sock: socket.socket, proxy: Proxy, dialogue: Dialogue, waker: Waker, deadline: _Deadline) -> None:
+def _open_tunnel(sock: socket.socket, proxy: Proxy, dialogue: Dialogue, waker: Waker, deadline: Deadline) -> None:
     """Say to the proxy what it wants to hear, and leave what follows its answer unread."""
     silence = f"the proxy {proxy.address} did not answer"
     received = b""
@@ -741,14 +788,21 @@ def _open_tunnel(sock: socket.socket, proxy: Proxy, dialogue: Dialogue, waker: W
                 received += data
 
 
-def _open_tls(
-    sock: socket.socket, endpoint: Endpoint, context: ssl.SSLContext, waker: Waker, deadline: _Deadline
+def open_tls(
+    sock: socket.socket, endpoint: Endpoint, context: ssl.SSLContext, waker: Waker, deadline: Deadline
 ) -> ssl.SSLSocket:
+    """TLS over a connection, which is closed where that fails.
+
+    Raises:
+        TLSError: it failed; from the ``ssl`` module's own error.
+        ConnectTimeout: the deadline passed.
+        Interrupted: the waker's stop was called.
+    """
     where = endpoint.address
     try:
         tls = opened(lambda: context.wrap_socket(sock, server_hostname=endpoint.host, do_handshake_on_connect=False))
     except (OSError, ValueError) as error:
-        raise TLSError(f"TLS with {where} failed ({one_line(str(error))})") from None
+        raise TLSError(f"TLS with {where} failed ({one_line(str(error))})") from error.with_traceback(None)
     try:
         while True:
             try:
@@ -761,18 +815,39 @@ def _open_tls(
     except ssl.SSLCertVerificationError as error:
         tls.close()
         told = one_line(error.verify_message)
-        raise TLSError(f"the certificate of {where} is not trusted ({told}); see verify= and ca_file=") from None
+        failure = TLSError(f"the certificate of {where} is not trusted ({told}); see verify= and ca_file=")
+        raise failure from error.with_traceback(None)
     except OSError as error:
         tls.close()
-        raise TLSError(f"TLS with {where} failed ({_of(error)}); does this port speak TLS?") from None
+        failure = TLSError(f"TLS with {where} failed ({_of(error)}); does this port speak TLS?")
+        raise failure from error.with_traceback(None)
     except BaseException:
         tls.close()
         raise
 
 
-def _open_websocket(
-    stream: _Stream, endpoint: Endpoint, uri: str, authorization: str | None, limits: Limits
+def open_websocket(
+    sock: socket.socket,
+    endpoint: Endpoint,
+    uri: str,
+    authorization: str | None,
+    limits: Limits,
+    waker: Waker,
+    deadline: Deadline,
 ) -> Connection:
+    """The WebSocket handshake over a TCP or TLS connection, which stays open where that fails.
+
+    Args:
+        sock, endpoint: the connection, and where it leads.
+        uri, authorization: path and query, and the header of the login; None for no header.
+        limits, waker, deadline: as for :func:`connect`.
+
+    Raises:
+        HandshakeError: the answer was no WebSocket; an AuthError if the login was refused.
+        ConnectTimeout: the deadline passed.
+        Interrupted: the waker's stop was called.
+    """
+    stream = _Stream(sock, waker, deadline)
     failure: BaseException
     try:
         ws = websocket.create_connection(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 
 from .auth import ApiToken, ApiUser, Auth, Ticket, TicketService
+from .calls import Call, Leg, Party, Transfer
 from .client import CTIClient
 from .commands import Command
 from .decoder import COMPILED as compiled
@@ -44,6 +45,7 @@ __all__ = [
     "Auth",
     "CTIClient",
     "CTIHandler",
+    "Call",
     "Channel",
     "ChannelWaiting",
     "Command",
@@ -54,12 +56,14 @@ __all__ = [
     "Event",
     "Group",
     "GroupMember",
+    "Leg",
     "Limits",
     "MessageParser",
     "MessageWaiting",
     "OtherInfo",
     "ParkInfo",
     "ParkedChannel",
+    "Party",
     "Picture",
     "QueuedChannel",
     "Session",
@@ -68,6 +72,7 @@ __all__ = [
     "Terminal",
     "Ticket",
     "TicketService",
+    "Transfer",
     "UnknownElement",
     "User",
     "__version__",

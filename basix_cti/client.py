@@ -12,6 +12,8 @@ from typing import NoReturn
 
 from . import commands
 from .auth import Auth, Ticket
+from .call_tracker import CallTracker
+from .calls import Call
 from .commands import Command
 from .dispatcher import Dispatcher
 from .endpoint import Endpoint, checked, tls_context
@@ -201,6 +203,7 @@ class CTIClient:
         self._handler = handler
         self._bounds = (max_queued_events, max_queued_bytes)
         self._tracker = Tracker()
+        self._calls = CallTracker(self._tracker.picture)
         self._sessions = 0
         self._changed = threading.Condition()
         # Reentrant, because a signal handler may call stop() in the midst of anything.
@@ -236,6 +239,7 @@ class CTIClient:
         dispatcher = Dispatcher(
             self._handler,
             self._tracker,
+            self._calls,
             None if former is None else former.dispatcher,
             max_events=self._bounds[0],
             max_bytes=self._bounds[1],
@@ -335,6 +339,11 @@ class CTIClient:
         """
         self._check_process()
         return self._tracker.picture
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls that have not ended, oldest first, as far as they were told; may be read from any thread."""
+        return self._calls.calls
 
     @property
     def connected(self) -> bool:

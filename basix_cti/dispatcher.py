@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from .call_tracker import CallTracker
 from .errors import ConnectionLost
 from .events import Connected, Disconnected, Event, Failed, InfoEvent, InitialInfo, Overflowed
 from .forks import current_process, has_left
@@ -35,7 +36,7 @@ class _Overflow:
 class Dispatcher:
     """Takes events from the I/O thread and calls the handler's hooks in a thread of its own, in order.
 
-    It serves one life of a client, from start to stop; the tracker goes on from life to life.
+    It serves one life of a client, from start to stop; the tracker and the calls go on from life to life.
 
     Two pictures are kept. ``newest`` is what has arrived; it belongs to the I/O thread. ``picture`` is what has been
     told; it belongs to the dispatcher thread. When the queue is full, messages are dropped, and as soon as it has been
@@ -44,6 +45,7 @@ class Dispatcher:
     Args:
         handler: whose hooks are called.
         tracker: keeps the picture of what has been told; used in the dispatcher thread alone.
+        calls: keeps the calls by what the tracker finds; likewise.
         former: the dispatcher of the life before, closed; its last hook comes before the first of this one. None for
             none.
         max_events: how many events may wait.
@@ -56,6 +58,7 @@ class Dispatcher:
         self,
         handler: CTIHandler,
         tracker: Tracker,
+        calls: CallTracker,
         former: Dispatcher | None,
         *,
         max_events: int,
@@ -66,6 +69,7 @@ class Dispatcher:
         self.newest: Picture = Picture() if former is None else former.newest._copy()
         self._handler = handler
         self._tracker = tracker
+        self._calls = calls
         self._former = former
         self._max_events = max_events
         self._max_bytes = max_bytes
@@ -209,7 +213,7 @@ class Dispatcher:
     def _tell(self, events: Iterator[Event], *, droppable: bool = False) -> None:
         """Call the hooks for events; nothing that they raise, not even SystemExit, ends the thread."""
         try:
-            for event in events:
+            for event in self._calls.follow(events):
                 if droppable and self._closed:
                     break
                 deliver(self._handler, event, guard=BaseException)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import ClassVar
+from typing import ClassVar, Literal
 
+from .calls import Call
 from .elements import Channel, Element, MessageWaiting, ParkInfo
 from .errors import ConnectionLost
 from .etf import Term
@@ -16,6 +17,7 @@ from .readers import plain
 from .values import Json
 
 __all__ = [
+    "CallEvent",
     "Connected",
     "Disconnected",
     "Event",
@@ -149,6 +151,27 @@ class InfoEvent(Event):
             "unpark": self.unpark and self.unpark.to_dict(),
             "mwi": self.mwi and self.mwi.to_dict(),
         }
+
+
+@dataclass(slots=True)
+class CallEvent(Event):
+    """Something happened to a call, by what its channels tell. It follows the event of the channel that showed it.
+
+    Hooks: ``on_call_ringing``, ``on_call_answered``, ``on_call_parked``, ``on_call_transferred`` or
+    ``on_call_ended``, by ``kind``.
+
+    Attributes:
+        kind: ``ringing``, ``answered``, ``parked``, ``transferred`` or ``ended``.
+        call: the call as it is now.
+    """
+
+    NAME: ClassVar[str] = "call"
+
+    kind: Literal["ringing", "answered", "parked", "transferred", "ended"]
+    call: Call
+
+    def _content(self) -> dict[str, Json]:
+        return {"kind": self.kind, "call": self.call.to_dict()}
 
 
 @dataclass(slots=True)

@@ -8,10 +8,12 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from .calls import Call
 from .elements import Channel, Element, MessageWaiting, ParkInfo
 from .errors import ConnectionLost, CTIWarning
 from .etf import Term
 from .events import (
+    CallEvent,
     Connected,
     Disconnected,
     Event,
@@ -63,7 +65,7 @@ class CTIHandler:
                     stacklevel=2,
                 )
 
-    # Calls
+    # Channels: the legs of calls
 
     def on_initial_chan_info(self, channels: list[Channel]) -> None:
         """All channels that are there: once after each login, and once more if an overflow swallowed that.
@@ -84,6 +86,26 @@ class CTIHandler:
 
     def on_unpark_info(self, park: ParkInfo) -> None:
         """A channel left its parking slot: it was picked up, moved on or hung up."""
+
+    # Calls: channels that belong together, as one
+
+    def on_call_ringing(self, call: Call) -> None:
+        """A call rings: somebody is called. Once for each call, before its other hooks."""
+
+    def on_call_answered(self, call: Call) -> None:
+        """A call is answered for the first time. Once for each call.
+
+        ``call.answered_by`` tells by whom; it is None for a conference room or a service of the PBX.
+        """
+
+    def on_call_parked(self, call: Call) -> None:
+        """A call was put into a parking slot, ``call.park``. Once for each parking."""
+
+    def on_call_transferred(self, call: Call) -> None:
+        """A call was sent on to somebody else: ``call.transfers[-1]`` tells to whom. Once for each transfer."""
+
+    def on_call_ended(self, call: Call) -> None:
+        """A call has ended, as ``call.outcome`` tells. Once for each call, after its other hooks."""
 
     # Voicemail
 
@@ -189,6 +211,8 @@ def deliver(handler: CTIHandler, event: Event, *, guard: type[BaseException] = E
             call(handler.on_unpark_info, event.unpark)
         if event.mwi is not None:
             call(handler.on_mwi_info, event.mwi)
+    elif isinstance(event, CallEvent):
+        call(getattr(handler, f"on_call_{event.kind}"), event.call)
     elif isinstance(event, InitialInfo):
         call(handler.on_initial_info, event.element, list(event.items))
         if event.element == "channel":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from .call_tracker import CallTracker
+from .calls import Call
 from .errors import ConnectionLost, DecodeError
 from .events import Connected, Disconnected, Event, Failed, Session
 from .handler import CTIHandler, deliver
@@ -27,7 +29,8 @@ class MessageParser:
                 parser.handle_message(frame)
             parser.connection_lost()
 
-    Not thread-safe but for :attr:`state`: call it from one thread at a time. Hooks run in that thread.
+    Not thread-safe but for :attr:`state` and :attr:`calls`: call it from one thread at a time. Hooks run in that
+    thread.
 
     Args:
         handler: whose hooks are called.
@@ -38,12 +41,18 @@ class MessageParser:
         self.handler = handler
         self._protocol = Protocol(limits)
         self._tracker = Tracker()
+        self._calls = CallTracker(self._tracker.picture)
         self._connections = 0
 
     @property
     def state(self) -> Picture:
         """The live picture of the PBX, safe to read from any thread."""
         return self._tracker.picture
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls that have not ended, oldest first; may be read from any thread."""
+        return self._calls.calls
 
     def handle_message(self, frame: bytes | bytearray | memoryview, received_at: float | None = None) -> list[Event]:
         """Decode one binary frame and call the hooks for what it tells.
@@ -94,7 +103,7 @@ class MessageParser:
 
     def _tell(self, event: Event) -> list[Event]:
         told = []
-        for each in self._tracker.track(event):
+        for each in self._calls.follow(self._tracker.track(event)):
             told.append(each)
             deliver(self.handler, each)
         return told

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from basix_cti import Channel
+from basix_cti.call_tracker import CallTracker
 from basix_cti.dispatcher import Dispatcher
 from basix_cti.errors import ConnectionLost, Stopped
 from basix_cti.events import Connected, Disconnected, InfoEvent, InitialInfo, Msg, Session
@@ -42,7 +43,8 @@ def tracker() -> Tracker:
 
 
 def new_life(gate: Gate, tracker: Tracker, former: Dispatcher | None = None) -> Dispatcher:
-    dispatcher = Dispatcher(gate, tracker, former, max_events=5, max_bytes=1000, told=lambda: None, name="test")
+    calls = CallTracker(tracker.picture)
+    dispatcher = Dispatcher(gate, tracker, calls, former, max_events=5, max_bytes=1000, told=lambda: None, name="test")
     dispatcher.start()
     return dispatcher
 

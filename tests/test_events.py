@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from basix_cti import events
+from basix_cti import Call, Leg, events
 from basix_cti.elements import Channel, MessageWaiting, ParkInfo, User
 from basix_cti.errors import ConnectionClosed, ConnectionLost, DecodeError
 from basix_cti.etf import Atom, Pid
 from basix_cti.events import (
+    CallEvent,
     Connected,
     Disconnected,
     Event,
@@ -32,6 +33,7 @@ AT = 1_775_001_600.5
 SESSION = Session(2, "wss://pbx.example/basix/api/ws_cti", "192.0.2.1:443", "TLSv1.3", AT)
 USER = User(id=1, name="suzuki", mwi="1/0", label="鈴木")
 CHANNEL = Channel(uuid="c1", last_event="CHANNEL_HANGUP")
+CALL = Call("c1", (Leg(CHANNEL),))
 
 SAMPLES: list[tuple[Event, dict[str, Any]]] = [
     (
@@ -42,6 +44,7 @@ SAMPLES: list[tuple[Event, dict[str, Any]]] = [
         InitialInfo("channel", [CHANNEL], 1, []),
         {"type": "initial_info", "element": "channel", "items": [CHANNEL.to_dict()]},
     ),
+    (CallEvent("parked", CALL), {"type": "call", "kind": "parked", "call": CALL.to_dict()}),
     (
         InfoEvent("channel", CHANNEL, "removed", 1, news=False),
         {

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wire_samples import Line, Recorder, current_session, first_session
+from wire_samples import Line, Recorder, current_session, first_session, info_event, row
 
-from basix_cti import CTIHandler, events
+from basix_cti import Call, CTIHandler, Leg, events
 from basix_cti.elements import Channel, MessageWaiting, ParkInfo, User
 from basix_cti.errors import ConnectionClosed, CTIWarning
 from basix_cti.etf import Atom
 from basix_cti.events import (
+    CallEvent,
     Connected,
     Disconnected,
     Event,
@@ -38,6 +39,7 @@ ENDED = Channel(uuid="c0", last_event="CHANNEL_HANGUP")
 USER = User(id=1)
 PARK, UNPARK = ParkInfo("c1", 901), ParkInfo("c1", 902)
 MWI = MessageWaiting("user", 1, "suzuki", 1, 0, "1/0")
+CALL = Call("c1", (Leg(CHANNEL),))
 SESSION = Session(1)
 REASON = ConnectionClosed("bye", 1001)
 ERROR = ValueError("broken")
@@ -79,6 +81,11 @@ CALLS: list[tuple[Event, list[tuple[Any, ...]]]] = [
             ("on_mwi_info", MWI),
         ],
     ),
+    (CallEvent("ringing", CALL), [("on_call_ringing", CALL)]),
+    (CallEvent("answered", CALL), [("on_call_answered", CALL)]),
+    (CallEvent("parked", CALL), [("on_call_parked", CALL)]),
+    (CallEvent("transferred", CALL), [("on_call_transferred", CALL)]),
+    (CallEvent("ended", CALL), [("on_call_ended", CALL)]),
     (SystemMsg("logout"), [("on_system_msg", "logout")]),
     (Msg((Atom("a"), 1)), [("on_msg", (Atom("a"), 1))]),
     (UnknownMessage("novelty", 5), []),
@@ -146,6 +153,11 @@ class TestClass:
 
     def test_the_hooks(self) -> None:
         assert set(HOOKS) == {
+            "on_call_answered",
+            "on_call_ended",
+            "on_call_parked",
+            "on_call_ringing",
+            "on_call_transferred",
             "on_chan_info",
             "on_connect",
             "on_disconnect",
@@ -167,6 +179,11 @@ class TestClass:
         [
             ("on_initial_chan_info", ["channels"]),
             ("on_chan_info", ["channel"]),
+            ("on_call_ringing", ["call"]),
+            ("on_call_answered", ["call"]),
+            ("on_call_parked", ["call"]),
+            ("on_call_transferred", ["call"]),
+            ("on_call_ended", ["call"]),
             ("on_mwi_info", ["mwi"]),
             ("on_park_info", ["park"]),
             ("on_unpark_info", ["park"]),
@@ -272,13 +289,18 @@ class TestDelivery:
             assert re.search(r"``on_event`` alone", cls.__doc__ or "")
 
     def test_every_hook_has_something_on_the_wire_or_in_the_client_that_calls_it(self) -> None:
-        line = Line()
+        line = Line(calls=True)
         called = set()
         for session in (first_session(), current_session()):
             line.reconnect()
             for message in session:
                 line.send(message)
                 called |= set(line.told.names())
+        calling = (1, Atom("calling"), Atom("ext"), Atom("pstn"), (b"0312345678",))
+        sent_on = {"last_event": b"STATE_CHANGE", "uuid": b"c2", "direction": Atom("inbound")}
+        for state in ((0, Atom("bridged")), calling):
+            line.send(info_event("channel", "updated", row("channel", state=state, **sent_on)))
+            called |= set(line.told.names())
         line.told.forget()
         line.parser.handle_message(b"no term")
         line.parser.connection_lost()

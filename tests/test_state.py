@@ -36,7 +36,7 @@ from basix_cti.elements import (
     User,
 )
 from basix_cti.etf import Atom, Term, encode
-from basix_cti.events import Connected, Event, InfoEvent, InitialInfo, Msg, Session
+from basix_cti.events import CallEvent, Connected, Event, InfoEvent, InitialInfo, Msg, Session
 from basix_cti.parser import MessageParser
 from basix_cti.state import Picture, Tracker
 from basix_cti.values import State
@@ -121,7 +121,7 @@ class Watcher(Recorder):
 
     def on_event(self, event: Event) -> None:
         super().on_event(event)
-        if self.parser is not None and not isinstance(event, Connected):
+        if self.parser is not None and not isinstance(event, Connected | CallEvent):
             self.look(f"on_event {getattr(event, 'event', '')}".strip())
 
     def on_chan_info(self, channel: Channel) -> None:

@@ -10,10 +10,10 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
-from basix_cti import Channel, CTIHandler, Element, MessageParser, MessageWaiting, ParkInfo, Picture
+from basix_cti import Call, Channel, CTIHandler, Element, MessageParser, MessageWaiting, ParkInfo, Picture
 from basix_cti.errors import ConnectionLost
 from basix_cti.etf import Atom, Term, encode
-from basix_cti.events import Event, InfoEvent, Session
+from basix_cti.events import CallEvent, Event, InfoEvent, Session
 from basix_cti.limits import DEFAULT_LIMITS, Limits
 
 __all__ = [
@@ -315,14 +315,20 @@ def current_session(name: Name = string) -> list[Term]:
 
 
 class Recorder(CTIHandler):
-    """Records each call of a hook, in order, as ``(name, first argument, …)``; ``on_event``'s events apart."""
+    """Records each call of a hook, in order, as ``(name, first argument, …)``; ``on_event``'s events apart.
+
+    What is told of calls is left out where ``channels_only`` is set: it follows from the channels.
+    """
+
+    channels_only = False
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.events: list[Event] = []
 
     def on_event(self, event: Event) -> None:
-        self.events.append(event)
+        if not (self.channels_only and isinstance(event, CallEvent)):
+            self.events.append(event)
 
     def on_initial_info(self, element: str, items: list[Element]) -> None:
         self.calls.append(("on_initial_info", element, items))
@@ -341,6 +347,25 @@ class Recorder(CTIHandler):
 
     def on_unpark_info(self, park: ParkInfo) -> None:
         self.calls.append(("on_unpark_info", park))
+
+    def on_call_ringing(self, call: Call) -> None:
+        self._of_call("on_call_ringing", call)
+
+    def on_call_answered(self, call: Call) -> None:
+        self._of_call("on_call_answered", call)
+
+    def on_call_parked(self, call: Call) -> None:
+        self._of_call("on_call_parked", call)
+
+    def on_call_transferred(self, call: Call) -> None:
+        self._of_call("on_call_transferred", call)
+
+    def on_call_ended(self, call: Call) -> None:
+        self._of_call("on_call_ended", call)
+
+    def _of_call(self, hook: str, call: Call) -> None:
+        if not self.channels_only:
+            self.calls.append((hook, call))
 
     def on_mwi_info(self, mwi: MessageWaiting) -> None:
         self.calls.append(("on_mwi_info", mwi))
@@ -385,12 +410,19 @@ class Line:
         handler: another recorder.
         wrapper: the container around each message, a key of ``WRAPPERS``.
         limits: bounds for one message.
+        calls: whether what is told of calls is recorded and returned, too.
     """
 
     def __init__(
-        self, handler: Recorder | None = None, *, wrapper: str = "bare", limits: Limits = DEFAULT_LIMITS
+        self,
+        handler: Recorder | None = None,
+        *,
+        wrapper: str = "bare",
+        limits: Limits = DEFAULT_LIMITS,
+        calls: bool = False,
     ) -> None:
         self.told = handler or Recorder()
+        self.told.channels_only = not calls
         self._wrap = WRAPPERS[wrapper]
         self.parser = MessageParser(self.told, limits=limits)
         self.parser.connection_made()
@@ -408,7 +440,7 @@ class Line:
             told += self.parser.handle_message(encode(self._wrap(message)), received_at=1_775_001_600.5)
         for event in told:
             json.dumps(event.to_dict(), allow_nan=False)
-        return told
+        return [event for event in told if not (self.told.channels_only and isinstance(event, CallEvent))]
 
     def reconnect(self, *messages: Term) -> list[Event]:
         """End the connection, make another, and send messages on it."""

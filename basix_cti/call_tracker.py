@@ -1,0 +1,575 @@
+"""From channels to calls: what each event of a channel means for the call that it belongs to. No I/O, no clock.
+
+Two questions are answered for each event, both by tables or rules that can be read one by one:
+
+* *Which call does the channel belong to?* :meth:`CallTracker._related` and :meth:`CallTracker._join`.
+* *What has happened to that call?* The channel's state gives its phase (``PHASES``), and the change of phase gives what
+  happened (``RULES``, ``AGAIN``).
+
+How long things took and how the call ended is not decided here: :class:`~basix_cti.calls.Call` finds it from its legs.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeAlias
+
+from .calls import ANSWERED, Call, Leg, Party, Phase, Span, Transfer, TransferKind, party_of_user
+from .elements import Channel, OtherInfo, ParkInfo, State, Target, User
+from .events import CallEvent, Event, InfoEvent, InitialInfo
+from .state import Picture
+from .values import Json, Scalar
+
+__all__ = ["AGAIN", "PHASES", "RULES", "CallTracker"]
+
+Kind: TypeAlias = Literal["ringing", "answered", "parked", "transferred", "ended"]
+Rule: TypeAlias = Literal["ring", "answer", "enter", "park", "return", "blind", "forward", "attended"]
+
+# The phase that a channel is in, by the name of its state. A state that is not here leaves the phase as it was.
+PHASES: dict[str, Phase] = {
+    "calling": "calling",
+    "calling_external": "calling",
+    "calling_siptermination": "calling",
+    "ringing": "ringing",
+    "bridged": "talking",
+    "conference": "conference",
+    "park": "parked",
+    "ivr": "menu",
+    "xml_ivr": "menu",
+    "plivo": "menu",
+    "voicemail": "voicemail",
+    "checking_voicemail": "voicemail",
+    "system_operation": "service",
+    "eavesdrop": "service",
+}
+# The same for a PBX that sends no state.
+_BY_LAST_EVENT: dict[str, Phase] = {
+    "CHANNEL_ORIGINATE": "ringing",
+    "CHANNEL_BRIDGE": "talking",
+    "CHANNEL_PARK": "parked",
+}
+
+# What a change of phase means: from (None: any other), to.
+RULES: dict[tuple[Phase | None, Phase], Rule] = {
+    (None, "calling"): "ring",
+    ("talking", "calling"): "blind",
+    ("conference", "calling"): "blind",
+    ("parked", "calling"): "return",
+    (None, "ringing"): "ring",
+    (None, "talking"): "answer",
+    (None, "conference"): "enter",
+    (None, "service"): "enter",
+    (None, "parked"): "park",
+}
+# What it means when a channel is in the same phase as before, but with another target, partner or slot.
+AGAIN: dict[Phase, Rule] = {
+    "calling": "forward",
+    "talking": "attended",
+    "parked": "park",
+}
+
+_ONCE = ("ringing", "answered", "ended")
+_KEPT_LEGS = 100
+_REMEMBERED = 10_000
+
+
+class _Live:
+    """A call that has not ended. ``call`` is what others see of it; the rest belongs to the tracker."""
+
+    __slots__ = (
+        "aliases",
+        "alive",
+        "call",
+        "id",
+        "joined",
+        "legs",
+        "number",
+        "offers",
+        "pairs",
+        "partial",
+        "told",
+        "transfers",
+        "uncertain",
+    )
+
+    def __init__(self, number: int, id_: str, partial: bool) -> None:
+        self.number = number
+        self.id = id_
+        self.partial = partial
+        self.uncertain = False
+        self.joined: str | None = None
+        self.legs: dict[str, Leg] = {}
+        self.alive: set[str] = set()
+        self.transfers: tuple[Transfer, ...] = ()
+        # What the index has of this call: its legs, channels that its legs named and that were not seen, call_ids.
+        self.aliases: set[str] = set()
+        self.offers: dict[str, _Offer] = {}
+        # Who was put through to whom: both channels tell it, but it is one transfer.
+        self.pairs: set[frozenset[str | None]] = set()
+        self.told: set[Kind] = set()
+        self.call: Call | None = None
+
+    @property
+    def age(self) -> tuple[int, int]:
+        """Sorts calls, the oldest first."""
+        offers = [leg.channel.offer_timestamp for leg in self.legs.values() if leg.channel.offer_timestamp]
+        return min(offers, default=0), self.number
+
+    def refresh(self, ended: bool) -> None:
+        self.call = Call(
+            self.id, tuple(self.legs.values()), self.transfers, ended, self.uncertain, self.partial, self.joined
+        )
+
+
+_Offer: TypeAlias = tuple[int, "str | None", "str | None"]
+
+
+class CallTracker:
+    """Keeps the calls by the events of channels, and finds what these mean for calls.
+
+    It holds the calls that have not ended, and of the latest 10,000 channels and call_ids of ended ones that there
+    were such, so that what still comes of them is not taken for a new call.
+
+    Args:
+        picture: knows the users by their ids.
+    """
+
+    def __init__(self, picture: Picture) -> None:
+        self._picture = picture
+        self._live: dict[int, _Live] = {}
+        self._index: dict[str, _Live] = {}
+        self._offers: dict[_Offer, str] = {}
+        # Of calls that have ended: True for a channel that was seen, False for one that was only named.
+        self._past: OrderedDict[str, bool] = OrderedDict()
+        self._count = 0
+        # For the event that is being taken in:
+        self._touched: dict[int, tuple[_Live, bool]] = {}
+        self._told: list[tuple[_Live, Kind]] = []
+        self._silent = False
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls that have not ended, oldest first. Safe to read from any thread."""
+        return [live.call for live in list(self._live.values()) if live.call is not None]
+
+    def follow(self, events: Iterator[Event]) -> Iterator[Event]:
+        """The events that a :class:`~basix_cti.state.Tracker` completes, each followed by what it means for calls."""
+        for event in events:
+            told = self.take(event)  # ahead of the hooks, which may look at the calls
+            yield event
+            yield from told
+
+    def take(self, event: Event) -> Sequence[CallEvent]:
+        """What a completed event means for calls, in order. Only one thread may call this at a time."""
+        if isinstance(event, InfoEvent):
+            if event.element == "channel":
+                if event.news and isinstance(event.item, Channel) and event.item.uuid is not None:
+                    self._change(event.item, event.item.uuid, event.synthetic)
+            elif event.park is not None:
+                self._name_parker(event.park)
+        elif isinstance(event, InitialInfo) and event.element == "channel":
+            self._present(event.channels)
+        if not self._touched:
+            return ()
+        return self._finish(event)
+
+    def _finish(self, event: Event) -> Sequence[CallEvent]:
+        for live, ended in self._touched.values():
+            live.refresh(ended)
+        self._touched.clear()
+        told = [
+            CallEvent(kind, live.call, received_at=event.received_at, synthetic=event.synthetic)
+            for live, kind in self._told
+            if live.call is not None
+        ]
+        self._told.clear()
+        return told
+
+    # Events
+
+    def _present(self, channels: list[Channel]) -> None:
+        """Channels that are up at the login: their calls are known from now on, and not told."""
+        self._silent = True
+        try:
+            for channel in channels:
+                uuid = channel.uuid
+                live = None if uuid is None else self._index.get(uuid)
+                if uuid is not None and (live is None or uuid not in live.alive):
+                    self._change(channel, uuid, True)
+        finally:
+            self._silent = False
+
+    def _name_parker(self, park: ParkInfo) -> None:
+        """The first generation tells who parked a channel in a message of its own."""
+        live = None if park.uuid is None else self._index.get(park.uuid)
+        leg = None if live is None or park.uuid is None else live.legs.get(park.uuid)
+        if live is None or leg is None or leg.park is None or leg.park.parker_id is not None:
+            return
+        known = ParkInfo(park.uuid, leg.park.slot or park.slot, park.parker_id, park.parker_name)
+        live.legs[leg.uuid] = _with(leg, park=known)
+        self._touched[live.number] = (live, False)
+
+    def _change(self, channel: Channel, uuid: str, synthetic: bool) -> None:
+        """One event of one channel."""
+        live = self._index.get(uuid)
+        leg = None if live is None else live.legs.get(uuid)
+        if leg is not None and leg.ended:  # the PBX uses the uuid of an ended channel again
+            live = leg = None
+        was: Phase = "new" if leg is None else leg.phase
+        phase = _phase_of(channel, was)
+        related, partner = self._related(channel, leg is None)
+        if leg is None:
+            if live is None and related is None and not synthetic and self._is_late(channel, uuid):
+                return
+            live = live or related or self._begin(channel, uuid)
+            leg = self._add(live, channel, uuid)
+        elif live is not None and related is not None and related is not live:
+            since = None if synthetic or channel.state is None else channel.state.ts
+            live = self._join(live, related, uuid, partner, phase, since)
+            leg = live.legs[uuid]
+            was = leg.phase
+        assert live is not None
+        if channel.other_uuid is not None and channel.other_uuid not in self._index and not channel.is_hung_up:
+            self._name(live, channel.other_uuid)
+        rule = RULES.get((was, phase), RULES.get((None, phase))) if phase != was else None
+        if phase == was and phase in AGAIN and _is_another(leg, channel, phase, partner):
+            rule = AGAIN[phase]
+        if synthetic and not self._silent:
+            live.uncertain = True
+        after = self._advanced(leg, channel, phase, partner, phase != was or rule is not None, synthetic)
+        live.legs[uuid] = after
+        self._touched[live.number] = (live, False)
+        if rule is not None:
+            self._apply(rule, live, leg, after)
+        if after.ended:
+            self._leave(live, uuid)
+
+    def _advanced(
+        self, leg: Leg, channel: Channel, phase: Phase, partner: str | None, moved: bool, synthetic: bool
+    ) -> Leg:
+        """The leg after an event of its channel."""
+        spans, park, peer, target = leg.spans, leg.park, leg.peer, leg.target
+        if moved:
+            start = _since(channel, phase, leg)
+            # What the channel left inside a gap may have ended at any time in it.
+            spans = (*_closed(spans, None if synthetic else start), Span(phase, start))
+            if phase == "parked":
+                park = ParkInfo.of(channel) or ParkInfo(channel.uuid)
+        if phase == "talking":
+            if peer is None and channel.other_info is not None:
+                peer = self._peer(channel.other_info)
+            partner = partner or leg.partner
+        else:
+            partner = leg.partner
+        if target is None:
+            target = channel.target or (_aim(channel.state) if phase == "calling" else None)
+        user = leg.user
+        if channel.user_id is not None and (user is None or user.id != channel.user_id):
+            user = self._find_user(channel.user_id)
+        ended = channel.is_hung_up
+        end = channel.hangup_timestamp if ended else None
+        if ended:
+            spans = _closed(spans, end)
+        return Leg(channel, spans, ended, end, ended and synthetic, target, partner, peer, park, user)
+
+    def _peer(self, info: OtherInfo) -> Party:
+        user = self._find_user(info.user_id)
+        number = info.address if user is None else None  # of a user, some releases tell the name here
+        return party_of_user(info.user_id, user, number, end_user=info.end_user)
+
+    def _apply(self, rule: Rule, live: _Live, before: Leg, leg: Leg) -> None:
+        """What a rule tells of a call."""
+        channel = leg.channel
+        if rule == "ring":
+            if leg.phase == "calling" or leg.is_inbound or _is_attached(channel):
+                self._tell(live, "ringing")
+        elif rule == "answer":
+            self._tell(live, "ringing")
+            self._tell(live, "answered")
+        elif rule == "enter":
+            self._tell(live, "answered")
+        elif rule == "park":
+            self._tell(live, "parked")
+        elif rule == "attended":
+            self._put_through(live, before, leg.uuid, leg.partner, leg.spans[-1].start)
+        else:
+            aim = self._named_target(channel)
+            if rule == "return":
+                parker = None if before.park is None else before.park.parker_id
+                if aim is None or parker is None or (aim.type == "user" and aim.id == parker):
+                    return
+            kind: TransferKind = "forward" if rule == "forward" else "blind"
+            by = None if rule == "forward" else self._talker(live, before)
+            self._transfer(live, Transfer(kind, leg.spans[-1].start, by, aim))
+
+    def _put_through(self, live: _Live, stayer: Leg, one: str, other: str | None, since: int | None) -> None:
+        """A leg goes from one talk right into another; both channels tell so."""
+        pair = frozenset((one, other))
+        if pair in live.pairs:
+            return
+        live.pairs.add(pair)
+        joiner = live.legs.get((other if one == stayer.uuid else one) or "")
+        target = None
+        if joiner is not None:
+            party = joiner.party
+            kind = "pstn" if party.user_id is None else "user"
+            target = Target(kind, party.user_id, party.user_name, party.number)
+        self._transfer(live, Transfer("attended", since, self._talker(live, stayer), target))
+
+    def _transfer(self, live: _Live, transfer: Transfer) -> None:
+        live.transfers = (*live.transfers[-_KEPT_LEGS:], transfer)
+        self._tell(live, "transferred")
+
+    def _talker(self, live: _Live, leg: Leg) -> Party | None:
+        """Whom a leg talked to last."""
+        other = None if leg.partner is None else live.legs.get(leg.partner)
+        return leg.peer if other is None else other.party
+
+    def _named_target(self, channel: Channel) -> Target | None:
+        """Whom a channel calls, with the name as far as it is known."""
+        aim = _aim(channel.state)
+        if aim is None:
+            return channel.target
+        told = channel.target
+        if told is not None and (told.type, told.id) == (aim.type, aim.id):
+            return told
+        user = self._find_user(aim.id) if aim.type == "user" else None
+        return aim if user is None else Target(aim.type, aim.id, user.name, user.main_extension)
+
+    def _find_user(self, user_id: Scalar) -> User | None:
+        user = None if user_id is None else self._picture.get("user", user_id)
+        return user if isinstance(user, User) else None
+
+    def _tell(self, live: _Live, kind: Kind) -> None:
+        if kind in _ONCE:
+            if kind in live.told:
+                return
+            live.told.add(kind)
+        live.told.add("ringing")  # which never comes after another one
+        if not self._silent:
+            self._told.append((live, kind))
+
+    # Which call a channel belongs to
+
+    def _related(self, channel: Channel, is_new: bool) -> tuple[_Live | None, str | None]:
+        """The call that a channel says it belongs to, and the channel that it names there."""
+        other = channel.other_uuid
+        if other is not None:
+            live = self._index.get(other)
+            if live is not None:
+                return live, other
+        elif channel.other_info is not None and channel.other_info.offer_timestamp:
+            info = channel.other_info
+            found = self._offers.get((info.offer_timestamp or 0, info.direction, info.peer_location))
+            live = None if found is None else self._index.get(found)
+            if live is not None and found is not None and found != channel.uuid and _is_meant(info, live.legs[found]):
+                return live, found
+        if is_new and channel.call_id is not None and channel.call_id != channel.uuid:
+            return self._index.get(channel.call_id), other
+        return None, other
+
+    def _is_late(self, channel: Channel, uuid: str) -> bool:
+        """True for a channel of a call that has ended, which was told without it."""
+        return self._past.get(uuid) is False or (channel.other_uuid is not None and channel.other_uuid in self._past)
+
+    def _begin(self, channel: Channel, uuid: str) -> _Live:
+        self._count += 1
+        created_for = channel.other_uuid if channel.direction == "outbound" else None
+        live = _Live(self._count, created_for or uuid, self._silent or channel.is_hung_up)
+        self._live[live.number] = live
+        return live
+
+    def _add(self, live: _Live, channel: Channel, uuid: str) -> Leg:
+        leg = live.legs[uuid] = Leg(channel)
+        live.alive.add(uuid)
+        live.aliases.add(uuid)
+        self._index[uuid] = live
+        self._past.pop(uuid, None)
+        if channel.call_id is not None and channel.call_id not in self._index:
+            self._name(live, channel.call_id)
+        if channel.offer_timestamp:
+            offer = (channel.offer_timestamp, channel.direction, channel.peer_location)
+            live.offers[uuid] = offer
+            self._offers[offer] = uuid
+        if len(live.legs) > _KEPT_LEGS:
+            self._forget_one(live)
+        return leg
+
+    def _name(self, live: _Live, alias: str) -> None:
+        """Have a channel that is not seen yet join this call when it comes."""
+        live.aliases.add(alias)
+        self._index[alias] = live
+
+    def _join(
+        self, live: _Live, other: _Live, uuid: str, partner: str | None, phase: Phase, since: int | None
+    ) -> _Live:
+        """A leg of one call names a leg of another: what becomes of the two; the call that the leg is in afterwards.
+
+        A call of which nothing was told yet is a part of the other one: the leg of somebody who picks up, for example.
+        Of two calls that were told, the leg that talks goes over from the younger to the older.
+        """
+        if not live.told or not other.told:
+            whole, part = (other, live) if not live.told else (live, other)
+            self._merge(part, whole)
+            return whole
+        if phase != "talking" or partner is None:
+            return live
+        old, young = sorted((live, other), key=lambda each: each.age)
+        mover, stayer = (uuid, partner) if young is live else (partner, uuid)
+        self._move(mover, young, old, since)
+        leg = old.legs.get(stayer)
+        if mover == uuid and leg is not None and leg.phase == "talking" and leg.partner != mover:
+            self._put_through(old, leg, mover, stayer, since)
+        return old
+
+    def _merge(self, part: _Live, whole: _Live) -> None:
+        whole.legs |= part.legs
+        whole.alive |= part.alive
+        whole.aliases |= part.aliases
+        whole.offers |= part.offers
+        whole.pairs |= part.pairs
+        whole.uncertain = whole.uncertain or part.uncertain
+        for alias in part.aliases:
+            self._index[alias] = whole
+        self._touched.pop(part.number, None)
+        self._touched[whole.number] = (whole, False)
+        del self._live[part.number]
+
+    def _move(self, uuid: str, young: _Live, old: _Live, since: int | None) -> None:
+        """Have a leg go over to another call: it has ended in the one, and begins anew in the other."""
+        self._index[uuid] = old
+        old.aliases.add(uuid)
+        young.joined = old.id
+        leg = young.legs.get(uuid)
+        self._touched[young.number] = (young, False)
+        self._touched[old.number] = (old, False)
+        if leg is None or leg.ended:
+            return
+        young.legs[uuid] = _with(leg, spans=_closed(leg.spans, since), ended=True, end_timestamp=since)
+        old.legs[uuid] = Leg(leg.channel, user=leg.user)
+        old.alive.add(uuid)
+        if uuid in young.offers:
+            old.offers[uuid] = young.offers.pop(uuid)
+        young.alive.discard(uuid)
+        if not young.alive:
+            self._end(young)
+
+    def _leave(self, live: _Live, uuid: str) -> None:
+        live.alive.discard(uuid)
+        offer = live.offers.pop(uuid, None)
+        if offer is not None and self._offers.get(offer) == uuid:
+            del self._offers[offer]
+        if not live.alive:
+            self._end(live)
+
+    def _end(self, live: _Live) -> None:
+        self._touched[live.number] = (live, True)
+        self._tell(live, "ended")
+        del self._live[live.number]
+        for alias in live.aliases:
+            if self._index.get(alias) is live:
+                del self._index[alias]
+                self._past[alias] = alias in live.legs
+        while len(self._past) > _REMEMBERED:
+            self._past.popitem(last=False)
+
+    def _forget_one(self, live: _Live) -> None:
+        """A call that waits for hours in a queue rings at many stations; keep those that tell something."""
+        caller = next(iter(live.legs))
+        for uuid, leg in live.legs.items():
+            if leg.ended and uuid != caller and not leg.was(*ANSWERED, "parked", "voicemail"):
+                del live.legs[uuid]
+                live.aliases.discard(uuid)
+                if self._index.get(uuid) is live:
+                    del self._index[uuid]
+                return
+
+
+def _phase_of(channel: Channel, was: Phase) -> Phase:
+    if channel.state is not None:
+        return PHASES.get(channel.state.name, was)
+    return _BY_LAST_EVENT.get(channel.last_event or "", was)
+
+
+def _since(channel: Channel, phase: Phase, leg: Leg) -> int | None:
+    """When a channel came into the phase that it is in."""
+    if channel.state is not None and channel.state.ts is not None and channel.state.name in PHASES:
+        return channel.state.ts
+    # Without the time of the state, that of the answer is right for what first follows it.
+    first = not leg.was("talking", "conference", "parked", "menu", "voicemail", "service")
+    return channel.answer_timestamp if phase == "talking" and first else None
+
+
+def _closed(spans: tuple[Span, ...], end: int | None) -> tuple[Span, ...]:
+    return (*spans[:-1], spans[-1]._replace(end=end)) if spans else spans
+
+
+def _is_another(leg: Leg, channel: Channel, phase: Phase, partner: str | None) -> bool:
+    """Whether a channel that is in the same phase as before has another target, partner or slot."""
+    if phase == "talking":
+        return leg.partner is not None and partner is not None and partner != leg.partner
+    if phase == "parked":
+        park = ParkInfo.of(channel)
+        return park is not None and leg.park is not None and park.slot not in (None, leg.park.slot)
+    before, now = _aim(leg.channel.state), _aim(channel.state)
+    if before is None or now is None:
+        return False
+    return (before.type, before.id, before.address) != (now.type, now.id, now.address)
+
+
+def _is_attached(channel: Channel) -> bool:
+    """Whether a leg that the PBX offers says for which other one it is, or that it was ordered through the API."""
+    return channel.other_uuid is not None or channel.other_info is not None or bool(channel.origination)
+
+
+def _is_meant(info: OtherInfo, leg: Leg) -> bool:
+    """Whether a summary that has a leg's time and direction is that leg's."""
+    channel = leg.channel
+    if info.type == "user":
+        return info.user_id == channel.user_id
+    return info.address in (channel.calling_number, channel.called_number)
+
+
+def _aim(state: State | None) -> Target | None:
+    """Whom a channel in state ``calling`` calls; both generations, whose forms of it differ."""
+    if state is None or PHASES.get(state.name) != "calling":
+        return None
+    data = state.data
+    kind = data.get("target_type")
+    if not isinstance(kind, str):
+        return Target("pstn", address=_text(data.get("address", data.get("url"))))
+    if kind in ("user", "group"):
+        id_ = data.get(f"{kind}_id", data.get("target_id"))
+        return Target(kind, _scalar(id_), _text(data.get("target_name")))
+    return Target(kind, _scalar(data.get("target_id")), _text(data.get("target_name")), _text(data.get("address")))
+
+
+def _scalar(value: Json) -> Scalar:
+    return value if isinstance(value, str | int | float) else None
+
+
+def _text(value: Json) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _with(
+    leg: Leg,
+    *,
+    spans: tuple[Span, ...] | None = None,
+    ended: bool = False,
+    end_timestamp: int | None = None,
+    park: ParkInfo | None = None,
+) -> Leg:
+    return Leg(
+        leg.channel,
+        leg.spans if spans is None else spans,
+        ended or leg.ended,
+        leg.end_timestamp if end_timestamp is None else end_timestamp,
+        leg.uncertain,
+        leg.target,
+        leg.partner,
+        leg.peer,
+        leg.park if park is None else park,
+        leg.user,
+    )

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= auto
 
-.PHONY: demo test test-compiled lint docs package clean
+.PHONY: demo test test-compiled hour lint docs package clean
 
 demo: $(VENV)/demo.stamp
 	@$(BIN)/basix-cti demo
@@ -15,6 +15,9 @@ test: $(VENV)/dev.stamp erlang
 # The same tests, against the modules compiled by mypyc; a C compiler is needed.
 test-compiled: $(VENV)/compiled.stamp erlang
 	PYTHONPATH=$(CURDIR)/$(VENV)/compiled BASIX_CTI_EXPECT_COMPILED=1 $(BIN)/pytest -n $(JOBS)
+
+hour: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -n $(JOBS) -m hour
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

@@ -226,7 +226,9 @@ class CallTracker:
             leg = self._add(live, channel, uuid)
         elif live is not None and related is not None and related is not live:
             since = None if synthetic or channel.state is None else channel.state.ts
-            live = self._join(live, related, uuid, partner, phase, since)
+            # One that ends still names its partner, who may be in another call by now.
+            talks = phase == "talking" and (was != "talking" or partner != leg.partner) and not channel.is_hung_up
+            live = self._join(live, related, uuid, partner if talks else None, since)
             leg = live.legs[uuid]
             was = leg.phase
         assert live is not None
@@ -401,19 +403,23 @@ class CallTracker:
         live.aliases.add(alias)
         self._index[alias] = live
 
-    def _join(
-        self, live: _Live, other: _Live, uuid: str, partner: str | None, phase: Phase, since: int | None
-    ) -> _Live:
+    def _join(self, live: _Live, other: _Live, uuid: str, partner: str | None, since: int | None) -> _Live:
         """A leg of one call names a leg of another: what becomes of the two; the call that the leg is in afterwards.
 
         A call of which nothing was told yet is a part of the other one: the leg of somebody who picks up, for example.
-        Of two calls that were told, the leg that talks goes over from the younger to the older.
+        Of two calls that were told, the leg that begins to talk goes over from the younger to the older.
+
+        Args:
+            live, other: the two calls.
+            uuid: the leg, of ``live``.
+            partner: whom it begins to talk to; None if it does not.
+            since: when.
         """
         if not live.told or not other.told:
             whole, part = (other, live) if not live.told else (live, other)
             self._merge(part, whole)
             return whole
-        if phase != "talking" or partner is None:
+        if partner is None:
             return live
         old, young = sorted((live, other), key=lambda each: each.age)
         mover, stayer = (uuid, partner) if young is live else (partner, uuid)

@@ -47,9 +47,12 @@ def test_every_kind_of_thing_happens() -> None:
     traffic.step(6000)
     assert traffic.actions == 6000
     assert elements == {"channel", "waiting", "user", "group"}
-    assert states == {"calling", "ringing", "bridged", "park", "voicemail", "checking_voicemail", "xml_ivr"}
+    assert states == {
+        *("calling", "ringing", "bridged", "park", "voicemail", "checking_voicemail", "xml_ivr", "conference")
+    }
     assert {end.split(",")[1] for end in ends} == {
-        *("NORMAL_CLEARING", "ORIGINATOR_CANCEL", "LOSE_RACE", "NO_ANSWER", "USER_BUSY", "BLIND_TRANSFER", "PICKED_OFF")
+        *("NORMAL_CLEARING", "ORIGINATOR_CANCEL", "LOSE_RACE", "NO_ANSWER", "USER_BUSY", "BLIND_TRANSFER"),
+        *("PICKED_OFF", "ATTENDED_TRANSFER", "UNALLOCATED_NUMBER"),
     }
     assert {end.split(",")[0] for end in ends} == {
         *("recv_bye", "send_bye", "recv_cancel", "send_cancel", "recv_refuse", "send_refuse")

@@ -5,6 +5,7 @@ module              holds
 ==================  ======================================================================================
 ``simulator``       :class:`Simulator`: what a script uses
 ``calls``           :class:`Call`: a call, step by step, and what FreeSWITCH tells of each
+``book``            :class:`Played`: what the calls were meant to be, to hold other programs against
 ``traffic``         :class:`Traffic`: many believable calls at once
 ``model``           the PBX's objects, and how their changes are told; no I/O
 ``population``      the people of a PBX, from a seed
@@ -23,6 +24,7 @@ import importlib.util
 if importlib.util.find_spec("aiohttp") is None:
     raise ImportError("the simulator needs aiohttp: pip install basix-cti[simulator]")
 
+from .book import Played
 from .calls import Call
 from .model import Channel, Group, GroupMember, Mailbox, Terminal, User
 from .population import Customer
@@ -36,6 +38,7 @@ __all__ = [
     "Group",
     "GroupMember",
     "Mailbox",
+    "Played",
     "Simulator",
     "Terminal",
     "Traffic",

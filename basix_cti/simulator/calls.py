@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..errors import CommandError
+from .book import Book, Page
 from .model import Channel, Group, Mailbox, OtherInfo, Pbx, State, Target, User
 from .population import Customers
 
@@ -26,7 +27,24 @@ _MIRRORED = {
     "recv_refuse": "send_refuse",
     "send_refuse": "recv_refuse",
 }
+# What somebody means who ends a call with such a cause; another one says no more than that it is over.
+_FATES = {
+    "ORIGINATOR_CANCEL": "abandoned",
+    "USER_BUSY": "busy",
+    "NO_ANSWER": "missed",
+    "UNALLOCATED_NUMBER": "failed",
+    "NORMAL_TEMPORARY_FAILURE": "failed",
+}
 _PLUGS = ("media_plug", "eavesdrop")
+_DOING = {
+    "parked": "parked",
+    "voicemail": "mailbox",
+    "ivr": "menu",
+    "xml_ivr": "menu",
+    "conference": "talking",
+    "media_plug": "service",
+    "eavesdrop": "service",
+}
 _SERVED = ("ringing", "bridged", "parked", "voicemail", "ivr", "xml_ivr", "conference")
 
 
@@ -41,6 +59,7 @@ class Switchboard:
     def __init__(self, pbx: Pbx, customers: Customers) -> None:
         self.pbx = pbx
         self.customers = customers
+        self.book = Book()
         self._by_leg: dict[str, Call] = {}
         self._by_slot: dict[str, Call] = {}
         self._listeners: dict[str, list[Call]] = {}
@@ -193,6 +212,7 @@ class Call:
         self._slot: int | str | None = None
         self._parker: User | None = None
         self._hears = ""
+        self._page = Page("", "", 0)
 
     def __repr__(self) -> str:
         return f"<Call {self._party} {self._state}>"
@@ -245,14 +265,14 @@ class Call:
                 self._others.remove(leg)
             self._answer_party()
             losers, self._others = self._others, [leg]
-            self._bridge(leg)
+            self._bridge(leg, "picked_up_elsewhere" if cause == "PICKED_OFF" else "answered")
             self._end(losers, "send_cancel", cause)
             return self
 
     def busy(self) -> Call:
         """Everyone who rings refuses the call, and it ends with ``USER_BUSY``."""
         with self._step("be refused", "ringing"):
-            self._end_all("recv_refuse", self._refusal(), "USER_BUSY")
+            self._end_all("recv_refuse", self._refusal(), "USER_BUSY", "busy")
             return self
 
     def no_answer(self) -> Call:
@@ -294,7 +314,8 @@ class Call:
             if not cause.replace("_", "").isalnum():
                 raise CommandError(f"{cause!r} is no hangup cause: they look like NORMAL_CLEARING")
             others = "send_cancel" if self._state == "ringing" else _MIRRORED[disposition]
-            self._end_all(others, disposition, cause)
+            plain = "abandoned" if disposition.startswith("recv") else "missed"
+            self._end_all(others, disposition, cause, _FATES.get(cause, plain))
             return self
 
     def park(self, slot: int | str | None = None, by: str | None = None, timeout: float | None = None) -> Call:
@@ -341,6 +362,30 @@ class Call:
         """
         with self._step("be transferred", *_SERVED):
             self._transfer(self._customer(), self._pbx.find(to) or to)
+            return self
+
+    def put_through(self, consultation: Call) -> Call:
+        """An attended transfer: whoever talks in this call gets the one who was asked in another, and they talk.
+
+        The user who did the asking is released from both calls, with ``ATTENDED_TRANSFER``; the consultation ends.
+
+        Args:
+            consultation: the user's call to somebody else.
+
+        Raises:
+            CommandError: one of the two calls is not bridged, or they are the same.
+        """
+        with self._step("be put through", "bridged"), consultation._step("be a consultation", "bridged"):
+            if consultation is self:
+                raise CommandError(f"call {self._party} cannot be put through to itself")
+            self._keep(self._customer())
+            (joiner,), consultation._others = consultation._others, []
+            released, self._others = self._others, [joiner]
+            self._board._by_leg[joiner] = self
+            self._page.transfers += 1
+            self._bridge(joiner)
+            self._end(released, "send_bye", "ATTENDED_TRANSFER")
+            consultation._end_all("send_bye", "send_bye", "ATTENDED_TRANSFER")
             return self
 
     def voicemail(self, leave_message: bool = True) -> Call:
@@ -464,10 +509,19 @@ class Call:
 
     def _arrive(self, fields: dict[str, Any]) -> None:
         self._party = self._new_leg({"direction": "inbound", **fields})
+        party = self._channel(self._party)
+        self._page = Page(self._party, self._name_of(party) or party.calling_number, party.offer_timestamp)
+
+    def _name_of(self, channel: Channel) -> str | None:
+        user = None if channel.user_id is None else self._pbx.users.get(channel.user_id)
+        return None if user is None else user.name
 
     def _offer(self, target: User | Group | str, end_user: str | None = None) -> None:
         """Rings at a user's, at a group's stations or, for a text, at a number outside."""
         self._enter("ringing")
+        self._page.turn("waiting", self._pbx.clock())
+        if self._page.target is None:
+            self._page.target = target if isinstance(target, str) else target.name
         party = self._channel(self._party)
         kind = None
         users: list[User] = []
@@ -556,9 +610,11 @@ class Call:
         if self._channel(self._party).answer_timestamp is None:
             self._change(self._party, "CHANNEL_ANSWER", answer_timestamp=self._pbx.clock())
 
-    def _bridge(self, leg: str) -> None:
+    def _bridge(self, leg: str, outcome: str = "answered") -> None:
         self._enter("bridged")
         party, other = self._channel(self._party), self._channel(leg)
+        self._page.answered(self._pbx.clock(), self._name_of(other) or _identity(other)[1], outcome)
+        self._page.turn("talking", self._pbx.clock())
         for one, two in ((party, other), (other, party)):
             fields: dict[str, Any] = {"other_uuid": two.uuid, "other_info": self._summary(two)}
             if one.user_id is None and two.user_id is not None:
@@ -627,6 +683,9 @@ class Call:
 
     def _transfer(self, leg: str, target: User | Group | str) -> None:
         ringing = self._state == "ringing"
+        # Out of a menu or a mailbox it is put on its way; it is sent on to somebody else only after that.
+        if self._state in ("bridged", "parked", "conference") or (ringing and target != self._target):
+            self._page.transfers += 1
         self._keep(leg)
         self._end_others("send_cancel" if ringing else "send_bye", "NORMAL_CLEARING" if ringing else "BLIND_TRANSFER")
         self._offer(target)
@@ -644,6 +703,12 @@ class Call:
     ) -> None:
         """The PBX itself talks to the party."""
         self._enter(state)
+        now, doing = self._pbx.clock(), _DOING[state]
+        self._page.turn(doing, now)
+        if doing == "mailbox":
+            self._page.mailbox(now)
+        elif doing in ("talking", "service"):
+            self._page.answered(now, None)
         self._answer_party()
         on_wire = State(self._pbx.clock(), name, details)
         self._change(self._party, event, state=on_wire, other_uuid=None, other_info=None)
@@ -659,9 +724,11 @@ class Call:
         legs, self._others = self._others, []
         self._end(legs, disposition, cause)
 
-    def _end_all(self, others: str, party: str, cause: str) -> None:
+    def _end_all(self, others: str, party: str, cause: str, fate: str = "missed") -> None:
+        """The call is over; ``fate`` is how, if nobody has answered it."""
         legs, self._others = self._others, []
         self._enter("ended")
+        self._board.book.enter(self._page.close(self._pbx.clock(), fate))
         self._end(legs, others, cause)
         self._end([self._party], party, cause)
 

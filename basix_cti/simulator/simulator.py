@@ -16,6 +16,7 @@ from ..errors import CommandError
 from ..etf import Term
 from . import commands, population
 from .access import Access
+from .book import Played
 from .calls import Call, Switchboard
 from .model import Channel, Domain, Group, GroupMember, Pbx, Terminal, User
 from .server import Raw, Server
@@ -392,6 +393,12 @@ class Simulator:
     def calls(self) -> list[Call]:
         """The calls that have not ended, oldest first."""
         return self._board.calls()
+
+    @property
+    def book(self) -> list[Played]:
+        """The calls that have ended, as the simulator meant them, in the order of their ends; the latest 100,000."""
+        with self._pbx.lock:
+            return self._board.book.calls()
 
     def hang_up_all(self) -> int:
         """End every call from the side of the PBX; how many there were."""

@@ -75,11 +75,13 @@ class Traffic:
             (8, self._internal),
             (8, self._parked),
             (7, self._transferred),
+            (3, self._consulted),
             (5, self._to_voicemail),
             (4, self._refused),
             (5, self._abandoned),
             (5, self._through_menu),
             (2, self._unanswered),
+            (1, self._to_conference),
             (2, self._away),
             (1, self._reads_voicemail),
         )
@@ -96,6 +98,11 @@ class Traffic:
     def actions(self) -> int:
         """How many actions have been played."""
         return self._actions
+
+    @property
+    def next_second(self) -> float:
+        """The second of the schedule in which the next action is due."""
+        return self._agenda[0][0]
 
     @property
     def running(self) -> bool:
@@ -199,8 +206,10 @@ class Traffic:
         fate = self._random.random()
         if fate < 0.8:
             yield from self._talk_and_end(call.answer())
-        elif fate < 0.9:
+        elif fate < 0.87:
             call.busy()
+        elif fate < 0.92:
+            call.hangup("UNALLOCATED_NUMBER", "send_refuse")
         else:
             call.no_answer()
 
@@ -215,8 +224,12 @@ class Traffic:
         yield self._ringing()
         call.answer()
         yield self._talking()
-        call.park()
-        yield self._random.uniform(10, 60)
+        if self._random.random() < 0.15:
+            call.park(timeout=20.0)
+            yield 50.0  # nobody comes for it: it rings back at the parker, and then ends
+        else:
+            call.park()
+            yield self._random.uniform(10, 60)
         if self._random.random() < 0.2:
             call.abandon()
             return
@@ -232,6 +245,25 @@ class Traffic:
         call.transfer(self._user().name if fate < 0.6 else self._group().name if fate < 0.9 else self._outside_number())
         yield self._ringing()
         yield from self._talk_and_end(self._answered_by_somebody(call))
+
+    def _consulted(self) -> Story:
+        user = self._user()
+        call = self._from_outside(user)
+        yield self._ringing()
+        call.answer()
+        yield self._talking()
+        consultation = self._board.call(user.name, self._user(user).name)
+        yield self._ringing()
+        consultation.answer()
+        yield self._random.uniform(3, 20)
+        yield from self._talk_and_end(call.put_through(consultation))
+
+    def _to_conference(self) -> Story:
+        call = self._from_outside(self._group())
+        yield self._ringing()
+        call.conference()
+        yield self._talking()
+        call.hangup()
 
     def _to_voicemail(self) -> Story:
         call = self._from_outside(self._user() if self._random.random() < 0.7 else self._group())

@@ -342,7 +342,12 @@ class CTIClient:
 
     @property
     def calls(self) -> list[Call]:
-        """The calls that have not ended, oldest first, as far as they were told; may be read from any thread."""
+        """The calls that have not ended, oldest first, as far as they were told; may be read from any thread.
+
+        Raises:
+            ForkedError: this process is a fork of the one that started the client.
+        """
+        self._check_process()
         return self._calls.calls
 
     @property

@@ -24,11 +24,10 @@ from datetime import datetime, timedelta, timezone
 from . import decoder, etf
 from .errors import EncodeError
 from .limits import DEFAULT_LIMITS, Limits
-from .terms import Atom, ErlangMap, Fun, ImproperList, Term, make_map
+from .terms import BERT, Atom, ErlangMap, Fun, ImproperList, Term, make_map
 
 __all__ = ["Regex", "decode", "encode"]
 
-_BERT = Atom("bert")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -99,15 +98,15 @@ def _from_bert(items: tuple[Term, ...]) -> Term:
 def _to_bert(term: Term) -> Term:
     kind = type(term)
     if term is None:
-        return (_BERT, Atom("nil"))
+        return (BERT, Atom("nil"))
     if kind is bool:
-        return (_BERT, term)
+        return (BERT, term)
     if kind is tuple:
         return tuple([_to_bert(item) for item in term])
     if kind is list:
         return [_to_bert(item) for item in term]
     if kind is dict or kind is ErlangMap:
-        return (_BERT, Atom("dict"), [(_to_bert(key), _to_bert(value)) for key, value in term.items()])
+        return (BERT, Atom("dict"), [(_to_bert(key), _to_bert(value)) for key, value in term.items()])
     if kind is ImproperList:
         return ImproperList(tuple([_to_bert(item) for item in term.items]), _to_bert(term.tail))
     if kind is Fun:
@@ -117,7 +116,7 @@ def _to_bert(term: Term) -> Term:
             raise EncodeError("a datetime without time zone has no BERT time")
         micros = (term - _EPOCH) // timedelta(microseconds=1)
         seconds, micro = divmod(micros, 1_000_000)
-        return (_BERT, Atom("time"), *divmod(seconds, 1_000_000), micro)
+        return (BERT, Atom("time"), *divmod(seconds, 1_000_000), micro)
     if kind is Regex:
-        return (_BERT, Atom("regex"), _to_bert(term.source), _to_bert(term.options))
+        return (BERT, Atom("regex"), _to_bert(term.source), _to_bert(term.options))
     return term

@@ -44,11 +44,7 @@ class FieldPlan:
         extra: dict[str, Json] = {}
         plan = self._plan
         text = read_text
-        there = len(values)
-        for position, (place, name, read) in enumerate(plan):
-            if position >= there:
-                break
-            value = values[position]
+        for (place, name, read), value in zip(plan, values, strict=False):
             if value is UNDEFINED:
                 if place < 0:
                     extra[name] = None

@@ -50,6 +50,13 @@ def _decode(raw: bytes) -> str:
 
 def _characters(items: list[Term]) -> str:
     """The text of an Erlang string: a list of UTF-8 bytes, or of code points."""
+    try:
+        raw = bytes(items)
+        # 0 and 1 may be the atoms false and true.
+        if b"\0" not in raw and b"\1" not in raw:
+            return raw.decode()
+    except (TypeError, ValueError):
+        pass
     for item in items:
         if type(item) is not int:
             raise Misfit("not a string")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, TypeAlias
 
 __all__ = [
+    "BERT",
     "UNDEFINED",
     "Atom",
     "BitString",
@@ -41,6 +42,7 @@ class Atom(str):
 
 #: Erlang's word for a missing value.
 UNDEFINED = Atom("undefined")
+BERT = Atom("bert")
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ class Protocol:
             self._log_once("message", kind)
             return UnknownMessage(kind, term, received_at=received_at)
         try:
-            event = read(self, message[1:])
+            event = read(self, message)
         except ValueError as problem:  # _Malformed, or an integer beyond sys.set_int_max_str_digits()
             self._log_once("form of message", f"{kind}: {problem}")
             return UnknownMessage(kind, term, received_at=received_at)
@@ -95,8 +95,8 @@ class Protocol:
 
     # Current generation
 
-    def _field_spec(self, args: tuple[Term, ...]) -> None:
-        element, names = _take(args, 2)
+    def _field_spec(self, message: tuple[Term, ...]) -> None:
+        element, names = _take(message, 2)
         element = _name(element)
         if names is None:
             names = []
@@ -107,41 +107,41 @@ class Protocol:
         self.fields[element] = fields
         logger.debug("field spec of %s: %s", element, fields)
 
-    def _initial_info(self, args: tuple[Term, ...]) -> Event:
-        element, items = _take(args, 2)
+    def _initial_info(self, message: tuple[Term, ...]) -> Event:
+        element, items = _take(message, 2)
         name = _name(element)
         return self._initial(name, self._plan(name), items, 2)
 
-    def _info_event(self, args: tuple[Term, ...]) -> Event:
-        element, values, event = _take(args, 3)
+    def _info_event(self, message: tuple[Term, ...]) -> Event:
+        element, values, event = _take(message, 3)
         name = _name(element)
         return InfoEvent(name, self._plan(name).build(_values(values)), _name(event))
 
-    def _system_msg(self, args: tuple[Term, ...]) -> Event:
-        return SystemMsg(_message_text(_take(args, 1)[0]))
+    def _system_msg(self, message: tuple[Term, ...]) -> Event:
+        return SystemMsg(_message_text(_take(message, 1)[0]))
 
-    def _msg(self, args: tuple[Term, ...]) -> Event:
-        return Msg(_message_text(_take(args, 1)[0]))
+    def _msg(self, message: tuple[Term, ...]) -> Event:
+        return Msg(_message_text(_take(message, 1)[0]))
 
     # First generation
 
-    def _initial_chan_info(self, args: tuple[Term, ...]) -> Event:
-        return self._initial("channel", self._plan("chan_info"), _take(args, 1)[0], 1)
+    def _initial_chan_info(self, message: tuple[Term, ...]) -> Event:
+        return self._initial("channel", self._plan("chan_info"), _take(message, 1)[0], 1)
 
-    def _chan_info(self, args: tuple[Term, ...]) -> Event:
+    def _chan_info(self, message: tuple[Term, ...]) -> Event:
         # What happened to the channel follows from what is known of it, which is the tracker's to say.
-        return InfoEvent("channel", self._plan("chan_info").build(_values(_take(args, 1)[0])), "", 1)
+        return InfoEvent("channel", self._plan("chan_info").build(_values(_take(message, 1)[0])), "", 1)
 
-    def _park_info(self, args: tuple[Term, ...]) -> Event:
-        item = self._plan("park_info").build(_values(_take(args, 1)[0]))
+    def _park_info(self, message: tuple[Term, ...]) -> Event:
+        item = self._plan("park_info").build(_values(_take(message, 1)[0]))
         return InfoEvent("parked_channel", item, ADDED, 1)
 
-    def _unpark_info(self, args: tuple[Term, ...]) -> Event:
-        item = self._plan("unpark_info").build(_values(_take(args, 1)[0]))
+    def _unpark_info(self, message: tuple[Term, ...]) -> Event:
+        item = self._plan("unpark_info").build(_values(_take(message, 1)[0]))
         return InfoEvent("parked_channel", item, REMOVED, 1)
 
-    def _mwi_info(self, args: tuple[Term, ...]) -> Event:
-        fields = self._plan("mwi_info").build(_values(_take(args, 1)[0]))
+    def _mwi_info(self, message: tuple[Term, ...]) -> Event:
+        fields = self._plan("mwi_info").build(_values(_take(message, 1)[0]))
         assert isinstance(fields, UnknownElement)
         mwi = message_waiting_of(fields)
         make = Group if mwi.target_type == "group" else User
@@ -210,11 +210,11 @@ def _unwrapped(term: Term) -> tuple[Term, ...]:
     return term if type(term) is tuple and term else ()
 
 
-def _take(args: tuple[Term, ...], count: int) -> tuple[Term, ...]:
-    """The first ``count`` parts of a message; what a later PBX may send behind them is left."""
-    if len(args) < count:
-        raise _Malformed(f"{len(args)} parts instead of {count}")
-    return args[:count]
+def _take(message: tuple[Term, ...], count: int) -> tuple[Term, ...]:
+    """The first ``count`` parts of a message behind its name; what a later PBX may send behind them is left."""
+    if len(message) <= count:
+        raise _Malformed(f"{len(message) - 1} parts instead of {count}")
+    return message[1 : count + 1]
 
 
 def _name(term: Term) -> str:

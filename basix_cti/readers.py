@@ -220,6 +220,29 @@ def _parts(term: Term, separator: str, *, keep_empty: bool) -> tuple[str, ...] |
     return tuple([part for part in text.split(separator) if part])
 
 
+# --- what is remembered -----------------------------------------------------------------------------------------
+
+# All events of a call repeat these. What is remembered is bounded in number and size, and flat: the keys of a cache
+# take 1 and true for the same further inside, and 0.0 and -0.0 anywhere.
+_REMEMBERED: Final = 2048
+_LONGEST: Final = 512
+_MOST_PARTS: Final = 16
+_FLAT: Final = (bytes, Atom, int, bool, type(None))
+
+
+class _NotRememberedError(Exception):
+    """A cache is given nothing to keep."""
+
+
+def _keep_out_the_rest(parts: tuple[Term, ...]) -> None:
+    if len(parts) > _MOST_PARTS:
+        raise _NotRememberedError
+    for part in parts:
+        kind = type(part)
+        if kind not in _FLAT or (kind is bytes and len(part) > _LONGEST):
+            raise _NotRememberedError
+
+
 # --- state ------------------------------------------------------------------------------------------------------
 
 
@@ -239,6 +262,7 @@ _STATES: dict[str, tuple[str | None, ...]] = {
     "system_operation": ("operation",),
     "voicemail": ("target_type", "target_id", "target_name"),
 }
+_BARE_STATES: Final = frozenset(name for name, fields in _STATES.items() if not fields)
 _CALLING_FIRST = ("target_type", "target_id", "target_name")
 _CALLING_CURRENT: dict[str, tuple[str | None, ...]] = {
     "user": ("user_id",),
@@ -258,13 +282,38 @@ def read_state(term: Term) -> State | None:
     if name is None:
         raise Misfit("not a state")
     rest = term[2:]
-    if name == "calling":
-        data = _calling(rest)
-    elif name in _STATES:
-        data = _named(_STATES[name], rest)
-    else:
-        data = {"args": plain(rest)} if rest else {}
+    if not rest and name in _BARE_STATES:
+        return State(read_integer(term[0]), name, {})
+    inner = rest[-1] if rest and type(rest[-1]) is tuple else None
+    try:
+        if inner is None:
+            data = dict(_cached_data(name, -1, *rest))
+        else:
+            data = dict(_cached_data(name, len(inner), *rest[:-1], *inner))
+    except (_NotRememberedError, TypeError):
+        data = _data(name, rest)
     return State(read_integer(term[0]), name, data)
+
+
+@lru_cache(_REMEMBERED, typed=True)
+def _cached_data(name: str, nested: int, *parts: Term) -> dict[str, Json]:
+    """As :func:`_data`; the last ``nested`` parts make a tuple, which is the last value, unless it is negative."""
+    _keep_out_the_rest(parts)
+    if nested >= 0:
+        outer = len(parts) - nested
+        parts = (*parts[:outer], parts[outer:])
+    data = _data(name, parts)
+    if "args" in data:  # a list, which would be shared
+        raise _NotRememberedError
+    return data
+
+
+def _data(name: str, rest: tuple[Term, ...]) -> dict[str, Json]:
+    if name == "calling":
+        return _calling(rest)
+    if name in _STATES:
+        return _named(_STATES[name], rest)
+    return {"args": plain(rest)} if rest else {}
 
 
 def _named(names: tuple[str | None, ...], values: tuple[Term, ...]) -> dict[str, Json]:
@@ -308,24 +357,6 @@ def _calling(rest: tuple[Term, ...]) -> dict[str, Json]:
 
 # --- target and other_info --------------------------------------------------------------------------------------
 
-# All events of a call repeat these. What is remembered is bounded in number and size, and flat: the keys of a cache
-# take 1 and true for the same further inside, and 0.0 and -0.0 anywhere.
-_REMEMBERED: Final = 2048
-_LONGEST: Final = 512
-_MOST_PARTS: Final = 16
-_FLAT: Final = (bytes, Atom, int, bool, type(None))
-
-
-class _NotRememberedError(Exception):
-    """A cache is given nothing to keep."""
-
-
-def _keep_out_the_rest(parts: tuple[Term, ...]) -> None:
-    for part in parts:
-        kind = type(part)
-        if kind not in _FLAT or (kind is bytes and len(part) > _LONGEST):
-            raise _NotRememberedError
-
 
 def read_target(term: Term) -> Target | None:
     """``{Type, Id, Name, Address}``."""
@@ -333,12 +364,10 @@ def read_target(term: Term) -> Target | None:
         return None
     if type(term) is not tuple:
         raise Misfit("not a target")
-    if len(term) <= _MOST_PARTS:
-        try:
-            return _cached_target(*term)
-        except (_NotRememberedError, TypeError):
-            pass
-    return _target(term)
+    try:
+        return _cached_target(*term)
+    except (_NotRememberedError, TypeError):
+        return _target(term)
 
 
 @lru_cache(_REMEMBERED, typed=True)
@@ -362,12 +391,10 @@ def read_other_info(term: Term) -> OtherInfo | None:
         return None
     if type(term) is not tuple:
         raise Misfit("not an other_info")
-    if len(term) <= _MOST_PARTS:
-        try:
-            return _cached_other_info(*term)
-        except (_NotRememberedError, TypeError):
-            pass
-    return _other_info(term)
+    try:
+        return _cached_other_info(*term)
+    except (_NotRememberedError, TypeError):
+        return _other_info(term)
 
 
 @lru_cache(_REMEMBERED, typed=True)

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= auto
 
-.PHONY: demo test test-compiled hour lint docs package clean
+.PHONY: demo test test-compiled hour bench lint docs package clean
 
 demo: $(VENV)/demo.stamp
 	@$(BIN)/basix-cti demo
@@ -31,6 +31,7 @@ docs: $(VENV)/dev.stamp
 package: $(VENV)/dev.stamp
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
+	BASIX_CTI_USE_MYPYC=1 $(BIN)/python -m build --wheel --outdir dist .
 	$(BIN)/twine check --strict dist/*
 
 .PHONY: erlang
@@ -59,6 +60,18 @@ $(VENV)/compiled.stamp: $(VENV)/dev.stamp $(wildcard basix_cti/*.py)
 	@rm -rf $(VENV)/compiled
 	@BASIX_CTI_USE_MYPYC=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
 	  --target $(VENV)/compiled .
+	@touch $@
+
+bench: $(VENV)/bench.stamp erlang
+	@$(BIN)/python benchmarks/run.py $(BENCH)
+
+$(VENV)/bench.stamp: $(VENV)/compiled.stamp benchmarks/package.json
+	@echo "Installing what the benchmarks compare with into $(VENV)/bench ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/bench/python \
+	  erlang_py erlastic bert
+	@cp benchmarks/package.json $(VENV)/bench
+	@if command -v npm >/dev/null 2>&1; then npm install --silent --no-audit --no-fund --prefix $(VENV)/bench; \
+	  else echo "Without Node, its part is left out." >&2; fi
 	@touch $@
 
 clean:

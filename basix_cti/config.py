@@ -29,6 +29,7 @@ from .client import CTIClient
 from .endpoint import Endpoint, checked, tls_context
 from .errors import ConfigError
 from .handler import CTIHandler
+from .proxy import Proxy
 
 __all__ = ["OPTIONS", "SECTION", "Option", "Settings", "default_file", "read_token", "variable"]
 
@@ -69,6 +70,7 @@ OPTIONS = (
     Option("user_did", "text", "the same by public number", "NUMBER"),
     Option("user_email", "text", "the same by email address", "ADDRESS"),
     Option("forced", "flag", "take the place of the oldest connection at the limit"),
+    Option("proxy", "text", "connect through this proxy: http://host:port or socks5://host:port", "URL"),
     Option("ca_file", "path", "trust the certificates in this PEM file, not the system's", "FILE"),
     Option("insecure", "flag", "take any TLS certificate: for test rigs only"),
 )
@@ -116,6 +118,7 @@ class Settings:
     user_extension: str | None = None
     user_did: str | None = None
     user_email: str | None = None
+    proxy: str | None = field(default=None, repr=False)
     ca_file: str | None = None
     insecure: bool = False
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -174,7 +177,8 @@ class Settings:
         auth = ApiToken(self.domain, self.token)
         if not self.ticket:
             return auth
-        return Ticket(TicketService(self.server, auth, verify=not self.insecure, ca_file=self.ca_file))
+        way: dict[str, Any] = {"verify": not self.insecure, "ca_file": self.ca_file, "proxy": self.proxy}
+        return Ticket(TicketService(self.server, auth, **way))
 
     def client(self, handler: CTIHandler, **more: Any) -> CTIClient:
         """A client with these settings, not yet started.
@@ -187,7 +191,7 @@ class Settings:
             ValueError: as :class:`~basix_cti.CTIClient`.
         """
         mine: dict[str, Any] = {name: getattr(self, name) for name in _SELECTORS}
-        for name in ("app_name", "full_events", "forced", "ca_file", "auth"):
+        for name in ("app_name", "full_events", "forced", "proxy", "ca_file", "auth"):
             mine[name] = getattr(self, name)
         return CTIClient(self.server, handler, **(mine | {"verify": not self.insecure} | more))
 
@@ -298,8 +302,8 @@ def _file(config: str | os.PathLike[str] | None, profile: str | None, environ: M
             where = f"{path}{f':{line}' if line else ''}, [{section}] {key}"
             if name not in _BY_NAME:
                 raise ConfigError(f"{where}: no such setting{_nearest(name, _BY_NAME)}", name)
-            if name == "token":
-                _refuse_readable(path, where)
+            if name == "token" or (name == "proxy" and "@" in str(value)):
+                _refuse_readable(path, where, name)
             if name in own:
                 raise ConfigError(f"{where}: it stands there twice", name)
             own[name] = (_value(name, value, where, path.parent), where)
@@ -355,9 +359,10 @@ def _line_of(text: str, section: str, key: str) -> int | None:
     return None
 
 
-def _refuse_readable(path: Path, where: str) -> None:
+def _refuse_readable(path: Path, where: str, name: str) -> None:
     if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ConfigError(f"{where}: other users can read this token; run: chmod 600 {path}", "token")
+        what = "token" if name == "token" else "login"
+        raise ConfigError(f"{where}: other users can read this {what}; run: chmod 600 {path}", name)
 
 
 def _nearest(name: str, known: Mapping[str, object]) -> str:
@@ -425,6 +430,11 @@ def _check(settings: Settings, found: _Layer) -> None:
         endpoint = Endpoint.parse(settings.server)
     except ValueError as error:
         raise ConfigError(f"{found['server'][1]}: {error}", "server") from None
+    if settings.proxy is not None:
+        try:
+            Proxy(settings.proxy)
+        except ValueError as error:
+            raise ConfigError(f"{found['proxy'][1]}: {error}", "proxy") from None
     if settings.ca_file is not None:
         where = found["ca_file"][1]
         if not endpoint.tls:

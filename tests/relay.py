@@ -16,7 +16,7 @@ LOGIN = ("some one", "pr0xy:s3cret")
 
 
 class Relay:
-    """Relays one connection after another, in a thread of its own.
+    """Relays connections, each in a thread of its own.
 
     Args:
         scheme: ``http`` or ``socks5``.
@@ -34,19 +34,23 @@ class Relay:
         self._socks = [self._listener]
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.url = f"{scheme}://{'some%20one:pr0xy%3As3cret@' if login else ''}{self.address}"
-        self._thread = threading.Thread(target=self._run, name="relay")
+        self._threads = [threading.Thread(target=self._run, name="relay")]
 
     def _run(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 sock, _ = self._listener.accept()
                 self._socks.append(sock)
-                sock.settimeout(TIMEOUT)
-                with contextlib.suppress(OSError, EOFError):
-                    self._serve(sock)
-                sock.close()
+                thread = threading.Thread(target=self._serve, args=(sock,), name="relay")
+                self._threads.append(thread)
+                thread.start()
 
     def _serve(self, sock: socket.socket) -> None:
+        sock.settimeout(TIMEOUT)
+        with sock, contextlib.suppress(OSError, EOFError):
+            self._relay(sock)
+
+    def _relay(self, sock: socket.socket) -> None:
         link = Link(sock)
         target = self._connect(link) if self._scheme == "http" else self._socks5(link)
         if target is None:
@@ -93,7 +97,7 @@ class Relay:
         return host, struct.unpack("!H", link.read(2))[0]
 
     def __enter__(self) -> Relay:
-        self._thread.start()
+        self._threads[0].start()
         return self
 
     def __exit__(
@@ -102,7 +106,8 @@ class Relay:
         for sock in self._socks:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-        self._thread.join(TIMEOUT)
+        for thread in self._threads:
+            thread.join(TIMEOUT)
         for sock in self._socks:
             sock.close()
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from relay import Relay
 
 from basix_cti.simulator import Simulator
 
@@ -106,6 +107,18 @@ def test_bad_settings(arguments: list[str], told: str) -> None:
     done = run(*arguments, token="hunter2")
     assert (done.returncode, done.stdout) == (2, "")
     assert one_line(done.stderr).startswith(f"basix-cti: {told}")
+
+
+def test_a_proxy(simulator: Simulator) -> None:
+    arguments = ["tail", simulator.url, "--domain", "test1.com", "--full-events", "--app-name", "proxy", "--count", "1"]
+    with Relay("socks5", login=True) as relay:
+        done = run(*arguments, token=simulator.token, BASIX_CTI_PROXY=relay.url)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert relay.asked == [("127.0.0.1", simulator.port)]
+    done = run(*arguments, "--proxy", "http://me:pr0xy-s3cret@proxy", token=simulator.token)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert one_line(done.stderr).startswith("basix-cti: --proxy: other users of this machine could see the login")
+    assert "pr0xy-s3cret" not in done.stderr
 
 
 def test_a_configuration_file(simulator: Simulator, tmp_path: Path) -> None:

@@ -6,14 +6,17 @@ import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import trustme
+from relay import Relay
 
 from basix_cti import ApiToken, ApiUser, CTIHandler, Ticket
 from basix_cti.config import OPTIONS, Settings, default_file, read_token, variable
 from basix_cti.errors import ConfigError
 from basix_cti.simulator import Simulator
+from basix_cti.testing import Recorder
 
 NOWHERE = Path("/nowhere")
 SECRET = "hunter2-%(x)s;#"
@@ -70,6 +73,8 @@ class TestOrder:
         trustme.CA().cert_pem.write_to_path(str(ca))
         token = write(tmp_path / "token", "from-a-file\n")
         value = {"flag": "yes", "text": "x", "secret": "x"}.get(kind, str(ca if name == "ca_file" else token))
+        if name == "proxy":
+            value = "socks5://me:x@proxy"
         rest = {variable(key): text for key, text in BASE.items() if key != name}
         if name == "token_file":
             del rest["BASIX_CTI_TOKEN"]
@@ -167,6 +172,12 @@ class TestFile:
         told = refused({"server": "rig", "domain": "d"}, config=config)
         assert f"c.ini:2, [basix-cti] token: other users can read this token; run: chmod 600 {config}" in told
 
+    def test_a_proxys_login_that_others_can_read(self, tmp_path: Path) -> None:
+        config = write(tmp_path / "c.ini", f"[basix-cti]\nproxy = http://me:{quote(SECRET)}@proxy\n", 0o640)
+        assert "c.ini:2, [basix-cti] proxy: other users can read this login" in refused(BASE, config=config)
+        write(config, "[basix-cti]\nproxy = http://proxy\n", 0o640)
+        assert Settings.load(BASE, config=config, environ={}).proxy == "http://proxy"
+
     def test_toml_without_a_reader(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("tomllib", "tomli"):
             monkeypatch.setitem(sys.modules, name, None)
@@ -197,6 +208,7 @@ class TestBad:
                 "the variable BASIX_CTI_FULL_EVENTS and the variable BASIX_CTI_TICKET do not go together",
             ),
             ({"BASIX_CTI_SERVER": "ws://rig", "BASIX_CTI_CA_FILE": "x"}, "without effect"),
+            ({"BASIX_CTI_PROXY": f"me:{SECRET}@proxy"}, "the variable BASIX_CTI_PROXY: proxy must start with http://"),
         ],
     )
     def test_a_variable(self, variables: dict[str, str], told: str) -> None:
@@ -214,8 +226,9 @@ class TestBad:
         assert "--token-file" in str(caught.value)
 
 
-def test_the_token_is_in_no_repr() -> None:
-    settings = load(BASE)
+def test_secrets_are_in_no_repr() -> None:
+    settings = load({**BASE, "proxy": f"http://me:{quote(SECRET)}@proxy"})
+    assert quote(SECRET) not in repr(settings) + repr(settings.origins)
     assert SECRET not in repr(settings) + repr(settings.auth) + repr(settings.origins)
 
 
@@ -239,3 +252,13 @@ def test_a_client(more: dict[str, object]) -> None:
         with load(given).client(Handler(), reconnect_min=0.05) as client:
             assert client.wait_connected(20)
             assert told.wait(20)
+
+
+@pytest.mark.parametrize("more", [{}, {"ticket": True}], ids=str)
+def test_a_client_behind_a_proxy(more: dict[str, object]) -> None:
+    with Simulator() as simulator, Relay("http", login=True) as relay:
+        given = {"server": simulator.url, "domain": simulator.domain, "token": simulator.token, "app_name": "a", **more}
+        with load({**given, "proxy": relay.url}).client(Recorder()) as client:
+            assert client.wait_connected(20)
+        assert set(relay.asked) == {("127.0.0.1", simulator.port)}
+        assert len(relay.asked) == (2 if more else 1)

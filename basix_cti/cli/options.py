@@ -6,7 +6,8 @@ import argparse
 import textwrap
 from typing import TYPE_CHECKING, TypeAlias
 
-from ..config import OPTIONS, SECTION, Settings
+from ..config import OPTIONS, SECTION, Settings, variable
+from ..errors import ConfigError
 
 if TYPE_CHECKING:
     from ..simulator import Simulator
@@ -86,6 +87,12 @@ def settings(args: argparse.Namespace) -> Settings:
     Raises:
         ConfigError: a setting is missing or wrong; the program ends with status 2.
     """
+    if args.proxy is not None and "@" in args.proxy:
+        raise ConfigError(
+            "--proxy: other users of this machine could see the login in it; give it with the variable "
+            f"{variable('proxy')}, or put proxy into a configuration file",
+            "proxy",
+        )
     given = {option.name: getattr(args, option.name) for option in OPTIONS if option.kind != "secret"}
     return Settings.load(
         given,

@@ -43,7 +43,7 @@ from .errors import (
 from .forks import opened
 from .frames import cut_frames
 from .limits import Limits
-from .proxy import Dialogue, Proxy
+from .proxy import Proxy
 
 __all__ = [
     "Aside",
@@ -56,6 +56,7 @@ __all__ = [
     "look_up",
     "open_tcp",
     "open_tls",
+    "open_tunnel",
     "open_websocket",
     "wait_for",
 ]
@@ -665,7 +666,7 @@ def connect(
     sock = open_tcp(nearest, look_up(nearest, waker, deadline, names), waker, deadline)
     try:
         if proxy is not None:
-            _open_tunnel(sock, proxy, proxy.tunnel(endpoint), waker, deadline)
+            open_tunnel(sock, endpoint, proxy, waker, deadline)
         if context is not None:
             sock = open_tls(sock, endpoint, context, waker, deadline)
         # A ticket expires within seconds, so it is fetched last.
@@ -762,9 +763,15 @@ def open_tcp(
     raise failure
 
 
-def _open_tunnel(sock: socket.socket, proxy: Proxy, dialogue: Dialogue, waker: Waker, deadline: Deadline) -> None:
-    """Say to the proxy what it wants to hear, and leave what follows its answer unread."""
+def open_tunnel(sock: socket.socket, endpoint: Endpoint, proxy: Proxy, waker: Waker, deadline: Deadline) -> None:
+    """Have the proxy at the other end of a connection lead it on to ``endpoint``. What follows is left unread.
+
+    Raises:
+        ConnectError: it did not; a ConnectTimeout if it did not answer in time. The connection stays open.
+        Interrupted: the waker's stop was called.
+    """
     silence = f"the proxy {proxy.address} did not answer"
+    dialogue = proxy.tunnel(endpoint)
     received = b""
     with contextlib.suppress(StopIteration):
         step = next(dialogue)

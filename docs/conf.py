@@ -35,6 +35,7 @@ napoleon_use_ivar = True
 nitpicky = True
 nitpick_ignore = [  # of the standard library, whose documentation is not asked over the network
     ("py:class", "collections.abc.Callable"),
+    ("py:class", "collections.abc.Generator"),
     ("py:class", "collections.abc.Mapping"),
     ("py:class", "collections.abc.Sequence"),
     ("py:class", "datetime.datetime"),

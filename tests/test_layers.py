@@ -156,6 +156,11 @@ def test_the_sans_io_modules_and_the_connection_do_not_know_each_other() -> None
     assert not ours(source("transport")) & {"etf", "bert", "protocol", "state", "handler", "events"}
 
 
+def test_only_the_command_line_imports_the_doctor() -> None:
+    users = {path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py") if "doctor" in ours(path)}
+    assert users == {"cli"}
+
+
 def test_there_are_no_cycles() -> None:
     """Also among the leaves, and whatever the table above says."""
     graph = {path.stem: ours(path) - {path.stem} for path in PACKAGE.glob("*.py")}

@@ -1,9 +1,10 @@
-"""The command ``basix-cti``: watch a PBX, simulate one, or see both at work.
+"""The command ``basix-cti``: watch a PBX, find out why that does not work, simulate one, or see both at work.
 
 ================  ========================================================
 module            is for
 ================  ========================================================
 ``tail``          printing what happens at a PBX
+``doctor``        telling why a connection does not work
 ``simulate``      a simulated PBX on loopback
 ``demo``          both of them at work
 ``completion``    a script for completion in a shell
@@ -26,7 +27,7 @@ from types import FrameType
 
 from ..errors import ConfigError, CTIError
 from ..version import __version__
-from . import completion, demo, simulate, tail
+from . import completion, demo, doctor, simulate, tail
 from .options import EXIT_STATUS, Failure
 
 __all__ = ["main"]
@@ -80,6 +81,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"basix-cti {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
-    for command in (tail, simulate, demo, completion):
+    for command in (tail, doctor, simulate, demo, completion):
         command.add_to(commands)
     return parser

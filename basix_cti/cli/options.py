@@ -35,7 +35,14 @@ class Failure(Exception):
 
 
 def new_parser(
-    commands: SubParsers, name: str, help: str, *, description: str, examples: str, connects: bool = False
+    commands: SubParsers,
+    name: str,
+    help: str,
+    *,
+    description: str,
+    examples: str,
+    connects: bool = False,
+    exit_status: str = EXIT_STATUS,
 ) -> argparse.ArgumentParser:
     """A command's own parser, whose help ends with examples, variables and what the exit status means.
 
@@ -44,13 +51,14 @@ def new_parser(
         name, help, description: of the command.
         examples: command lines, without ``basix-cti`` before each.
         connects: True to add the arguments of :func:`add_connection`; then :func:`settings` gives what they say.
+        exit_status: what the exit status means, if not the usual.
     """
     lines = "".join(f"  basix-cti {line.strip()}\n" for line in examples.splitlines() if line.strip())
     parser = commands.add_parser(
         name,
         help=help,
         description=textwrap.fill(description, 100),
-        epilog=f"examples:\n{lines}\n{_CONNECTS if connects else ''}{EXIT_STATUS}",
+        epilog=f"examples:\n{lines}\n{_CONNECTS if connects else ''}{exit_status}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

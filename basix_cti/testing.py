@@ -61,9 +61,14 @@ class Recorder(CTIHandler):
         events: what ``on_event`` was called with, oldest first.
         raised: ``(name, exception)`` for each hook that raised.
         threads: the names of the threads that called.
+
+    Raises:
+        TypeError: ``handler`` is no CTIHandler, but its class, for example.
     """
 
     def __init__(self, handler: CTIHandler | None = None) -> None:
+        if handler is not None and not isinstance(handler, CTIHandler):
+            raise TypeError(f"handler must be an instance of a CTIHandler subclass, not {handler!r}")
         self.handler = handler
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.events: list[Event] = []

@@ -172,6 +172,11 @@ class TestRecorder:
         with pytest.raises(ValueError, match="no hook on_chan_inf; did you mean on_chan_info"):
             Recorder().wait_for("on_chan_inf")
 
+    @pytest.mark.parametrize("handler", [Screen, "Screen"])
+    def test_what_is_no_handler_fails_at_once(self, handler: Any) -> None:
+        with pytest.raises(TypeError, match=r"an instance of a CTIHandler subclass, not .*Screen"):
+            Recorder(handler)
+
     def test_repr(self) -> None:
         assert repr(Recorder(Screen())) == "<Recorder of Screen: 0 calls>"
 

@@ -219,7 +219,11 @@ def test_03_close_frame(peer: Peer, payload: bytes, code: int | None, told: str)
         frame(b"a", fin=False) + frame(b"b"),
         frame(b"", PING, fin=False),
         frame(bytes(126), PING),
+        frame(b"a", fin=False) + frame(b"b", TEXT),
+        frame(b"a", fin=False) + frame(b"b", CONTINUATION) + frame(b"c", CONTINUATION),
         b"\x82\x81\x00\x00\x00\x00x",
+        b"\x82\xfe\x00\x01\x00\x00\x00\x00x",
+        b"\x82\xff\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00x",
     ],
     ids=[
         "close 1005",
@@ -232,16 +236,58 @@ def test_03_close_frame(peer: Peer, payload: bytes, code: int | None, told: str)
         "a message inside another",
         "a ping in parts",
         "a ping of 126 bytes",
+        "a text inside a message",
+        "a continuation too many",
         "masked",
+        "masked, two bytes of length",
+        "masked, eight bytes of length",
     ],
 )
 def test_04_the_rules_of_websocket_are_broken(peer: Peer, bad: bytes) -> None:
+    """What came before is told, and what comes behind is not, though it is read together with it."""
+    good = change("staying", event="updated")
     with Incident(peer) as incident:
-        incident.link.send(bad)
+        incident.link.send(good * 2 + bad + good)
         assert incident.link.recv_frame() == (CLOSE, (1002).to_bytes(2, "big"))
         reason = incident.recovered()
+        assert [each.uuid for each in incident.recorder.of("on_chan_info")] == ["staying", "staying", "ending"]
     assert isinstance(reason, ProtocolError)
     assert reason.code == 1002
+
+
+def with_long_length(whole: bytes, size: int) -> bytes:
+    """The same short frame, its length in 2 or 8 bytes, though one would do."""
+    return whole[:1] + (b"\x7e" if size == 2 else b"\x7f") + whole[1:2].rjust(size, b"\0") + whole[2:]
+
+
+@pytest.mark.parametrize("size", [1, 3, 10**6], ids=lambda size: f"{size} bytes at a time")
+def test_04_what_the_rules_do_not_forbid(peer: Peer, recorder: Recorder, size: int) -> None:
+    """Fragments, control frames between them, lengths written longer than need be; however the bytes arrive."""
+    first, second, third, fourth = (message((Atom("msg"), name)) for name in ("one", "two", "three", "four"))
+    payload = first[2:]
+    stream = (
+        frame(payload[:5], fin=False)
+        + frame(b"inside", PING)
+        + frame(b"", CONTINUATION, fin=False)
+        + frame(b"", PONG)
+        + frame(payload[5:], CONTINUATION)
+        + with_long_length(second, 2)
+        + frame(b"ignored", TEXT, fin=False)
+        + with_long_length(frame(b"inside a text", PING), 2)
+        + frame(b"ignored", CONTINUATION)
+        + with_long_length(third, 8)
+        + fourth
+        + frame(b"behind", PING)
+    )
+    with client_at(peer, recorder):
+        link = peer.accept().upgrade()
+        link.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(stream), size):
+            link.send(stream[start : start + size])
+        for payload in (b"inside", b"inside a text", b"behind"):
+            assert link.recv_frame() == (PONG, payload)
+        assert recorder.wait_for("on_msg", 4) == ["one", "two", "three", "four"]
+        assert recorder.of("on_error") == recorder.of("on_disconnect") == []
 
 
 def test_05_half_open(peer: Peer) -> None:
@@ -265,8 +311,10 @@ WHOLE = message((Atom("msg"), b"x" * 200))
 
 @pytest.mark.parametrize("sent", [1, 3, 100, len(WHOLE) - 1], ids=lambda sent: f"after {sent} bytes")
 def test_06_a_frame_that_never_ends(peer: Peer, sent: int) -> None:
+    """Behind frames that did end, and that are told meanwhile."""
     with Incident(peer, frame_timeout=0.3) as incident:
-        incident.link.send(WHOLE[:sent])
+        incident.link.send(WHOLE * 2 + WHOLE[:sent])
+        incident.recorder.wait_for("on_msg", 2)
         reason = incident.recovered()
     assert isinstance(reason, ProtocolError)
     assert "not complete after 0.3 s" in str(reason)
@@ -294,6 +342,19 @@ def test_06_a_byte_now_and_then_does_not_put_off_the_deadline(peer: Peer) -> Non
         assert dribbling.result(TIMEOUT) < 60_000
         assert incident.recovered() is reason
     assert "not complete after 0.3 s" in str(reason)
+
+
+def test_06_each_frame_has_the_whole_time(peer: Peer) -> None:
+    """A stream that is never between two frames when it pauses, and in which each of them ends soon, goes on."""
+    patience = 2.0
+    with Incident(peer, frame_timeout=patience) as incident:
+        begun, count = time.monotonic(), 0
+        incident.link.send(WHOLE[:50])
+        while time.monotonic() < begun + patience + 0.5:
+            incident.link.send(WHOLE[50:] + WHOLE + WHOLE[:50])
+            count += 2
+            incident.recorder.wait_for("on_msg", count)
+        assert incident.recorder.of("on_disconnect") == []
 
 
 def test_07_any_byte_is_a_sign_of_life(peer: Peer) -> None:
@@ -651,6 +712,32 @@ def test_14_the_peer_is_told_why(peer: Peer) -> None:
         assert incident.recovered().code == 1009
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        frame(bytes(1001)),
+        frame(bytes(1001), TEXT),
+        b"\x82\x7f" + (1001).to_bytes(8, "big") + bytes(1001),
+        frame(b"", claim=(1 << 64) - 1),
+        frame(bytes(600), fin=False) + frame(b"", PING) + frame(bytes(401), CONTINUATION),
+        frame(bytes(1000), fin=False) + frame(b"x", CONTINUATION),
+    ],
+    ids=["a frame", "a text", "length in eight bytes", "highest bit of the length", "two fragments", "one byte more"],
+)
+def test_14_a_byte_too_many_behind_good_frames(peer: Peer, bad: bytes) -> None:
+    """A message of exactly the limit is taken, and what comes behind the first that is longer is not told."""
+    spare = 1004 - len(message((Atom("msg"), b"x" * 500)))
+    text = message((Atom("msg"), b"x" * (500 + spare)))
+    assert len(text) == 4 + 1000
+    with Incident(peer, limits=Limits(max_frame=1000)) as incident:
+        incident.link.send(text * 2 + bad + text)
+        refused(incident.link, 1009)
+        reason = incident.recovered()
+        assert len(incident.recorder.of("on_msg")) == 2
+    assert isinstance(reason, ProtocolError)
+    assert reason.code == 1009
+
+
 def test_14_empty_fragments_without_end(peer: Peer) -> None:
     """They never exceed the limit, but the time that one message may take."""
     ended = threading.Event()
@@ -669,14 +756,16 @@ def test_15_text_frames(peer: Peer, recorder: Recorder, caplog: pytest.LogCaptur
     caplog.set_level(logging.DEBUG, "basix_cti")
     with client_at(peer, recorder):
         link = peer.accept().upgrade()
-        link.send(message(SPEC) + frame(b"hello", TEXT) * 2 + frame(b"\xff", TEXT) + change("a"))
-        recorder.wait_for("on_chan_info")
+        link.send(message(SPEC) + frame(b"hello", TEXT) + change("a") + frame(b"hello", TEXT) + frame(b"\xff", TEXT))
+        link.send(frame(b"in ", TEXT, fin=False) + frame(b"parts", CONTINUATION) + change("b"))
+        recorder.wait_for("on_chan_info", 2)
         assert recorder.of("on_error") == recorder.of("on_disconnect") == []
     told = [(each.levelname, each.getMessage()) for each in caplog.records if "text frame" in each.getMessage()]
     assert told == [
         ("WARNING", "text frame of 5 bytes ignored, number 1 on this connection"),
         ("DEBUG", "text frame of 5 bytes ignored, number 2 on this connection"),
         ("DEBUG", "text frame of 1 bytes ignored, number 3 on this connection"),
+        ("DEBUG", "text frame of 8 bytes ignored, number 4 on this connection"),
     ]
 
 
@@ -693,12 +782,13 @@ def test_16_a_malformed_term(peer: Peer) -> None:
         link.send((frame(b"bad") * 9 + good) * 2)
         recorder.wait_for("on_chan_info", 3)
         assert recorder.of("on_disconnect") == []
-        link.send(frame(b"bad") * 10)
+        link.send(frame(b"bad") * 10 + good + frame(b"bad"))
         refused(link, 1007)
         reason = incident.recovered()
         assert isinstance(reason, ProtocolError)
         assert reason.code == 1007
         assert len(recorder.of("on_error")) == 1 + 18 + 10
+        assert [each.uuid for each in recorder.of("on_chan_info")] == ["staying"] * 3 + ["ending"]
 
 
 ALPHABET = bytes(range(0x30, 0x7B))
@@ -990,6 +1080,19 @@ def test_24_a_peer_that_stops_reading(peer: Peer) -> None:
         assert isinstance(incident.recovered(), SendTimeout)
 
 
+def test_24_a_peer_that_asks_and_does_not_read_the_answers(peer: Peer) -> None:
+    """Pings without end, so that their answers pile up."""
+    ended = threading.Event()
+    with Incident(peer) as incident, ThreadPoolExecutor(1) as pool:
+        flooding = pool.submit(incident.link.flood, frame(bytes(125), PING) * 1000, ended)
+        (reason,) = incident.recorder.wait_for("on_disconnect")
+        ended.set()
+        flooding.result(TIMEOUT)
+        assert incident.recovered() is reason
+    assert isinstance(reason, ProtocolError)
+    assert "pings come faster than their answers are taken" in str(reason)
+
+
 @pytest.mark.parametrize("reading", [True, False], ids=["sent", "not sent yet"])
 def test_25_commands_that_wait_when_the_connection_is_lost(peer: Peer, reading: bool) -> None:
     """Each fails with the reason, once, whether it has been sent or not."""
@@ -1031,7 +1134,8 @@ def full_backlog() -> tuple[socket.socket, list[socket.socket]]:
 
 
 @pytest.mark.parametrize(
-    "stage", ["name", "TCP", "TLS", "ticket", "handshake", "backoff", "half-open", "blocked send", "blocked hook"]
+    "stage",
+    ["name", "TCP", "TLS", "ticket", "handshake", "backoff", "half-open", "flood", "blocked send", "blocked hook"],
 )
 def test_26_stop_returns_soon(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever goes on, within 2 s; and no connection is made afterwards. (A blocked hook is waited for that long.)"""
@@ -1077,8 +1181,14 @@ def stopped(stack: contextlib.ExitStack, stage: str) -> float:
         link.finish()
         recorder.wait_for("on_error")
     elif stage != "TCP":
-        peer.accept().upgrade()
+        link = peer.accept().upgrade()
         recorder.wait_for("on_connect")
+        if stage == "flood":
+            link.send(message(SPEC))
+            pool = stack.enter_context(ThreadPoolExecutor(1))
+            stack.callback(released.set)
+            pool.submit(link.flood, change("a", event="updated") * 1000, released)
+            recorder.wait_for("on_chan_info", 1000)
         if stage == "blocked send":
             with contextlib.suppress(NotConnected):
                 for _ in range(9_000):
@@ -1088,7 +1198,7 @@ def stopped(stack: contextlib.ExitStack, stage: str) -> float:
     taken = time.monotonic() - begun
     released.set()
     recorder.released.set()
-    if stage in ("half-open", "blocked send", "blocked hook"):
+    if stage in ("half-open", "flood", "blocked send", "blocked hook"):
         assert isinstance(recorder.wait_for("on_disconnect")[0], Stopped)
     assert not client.connected
     if stage == "ticket":

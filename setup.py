@@ -41,6 +41,7 @@ TEST = [
     *TESTING,
     *CLI,
     *SERVERS,
+    "cryptography>=42",
     "hypothesis>=6.100",
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",

@@ -202,9 +202,12 @@ def test_02_reset(peer: Peer) -> None:
     ids=["1001", "4001", "none"],
 )
 def test_03_close_frame(peer: Peer, payload: bytes, code: int | None, told: str) -> None:
+    """What came before is told, and what comes behind is not, though it is read together with it."""
+    good = change("staying", event="updated")
     with Incident(peer) as incident:
-        incident.link.send(frame(payload, CLOSE))
+        incident.link.send(good + frame(payload, CLOSE) + good)
         reason = incident.recovered()
+        assert [each.uuid for each in incident.recorder.of("on_chan_info")] == ["staying", "ending"]
     assert isinstance(reason, ConnectionClosed)
     assert reason.code == code
     assert told in reason.reason

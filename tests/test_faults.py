@@ -1147,7 +1147,7 @@ def test_24_a_peer_that_stops_reading(peer: Peer) -> None:
 def test_24_a_peer_that_asks_and_does_not_read_the_answers(peer: Peer) -> None:
     """Pings without end, so that their answers pile up."""
     ended = threading.Event()
-    with Incident(peer) as incident, ThreadPoolExecutor(1) as pool:
+    with Incident(peer, send_timeout=TIMEOUT) as incident, ThreadPoolExecutor(1) as pool:
         flooding = pool.submit(incident.link.flood, frame(bytes(125), PING) * 1000, ended)
         (reason,) = incident.recorder.wait_for("on_disconnect")
         ended.set()

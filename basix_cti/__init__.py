@@ -37,6 +37,7 @@ from .handler import CTIHandler
 from .limits import Limits
 from .parser import MessageParser
 from .state import Picture
+from .tap import Tap
 from .version import __version__
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "QueuedChannel",
     "Session",
     "State",
+    "Tap",
     "Target",
     "Terminal",
     "Ticket",

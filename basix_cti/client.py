@@ -24,6 +24,7 @@ from .io_thread import IOThread, Timing
 from .limits import DEFAULT_LIMITS, Limits
 from .proxy import Proxy
 from .state import Picture, Tracker
+from .tap import Tap
 
 __all__ = ["CTIClient", "login_query"]
 
@@ -105,10 +106,12 @@ class CTIClient:
         stop_on_auth_error: True to end after a refused login, False to try again every ``reconnect_max``.
         max_queued_events, max_queued_bytes: how much may wait for slow hooks; what exceeds it is dropped, told to
             ``on_overflow``, and made good by synthetic events.
+        tap: sees every message as it is on the wire, in the I/O thread; None for the handler itself if it is a
+            :class:`~basix_cti.Tap`, otherwise for none.
 
     Raises:
         ValueError: a parameter has control characters, is out of range, or does not go with another one.
-        TypeError: ``handler`` is no CTIHandler, or ``auth`` is no login.
+        TypeError: ``handler`` is no CTIHandler, ``auth`` is no login, or ``tap`` is no Tap.
         OSError: ``ca_file`` cannot be read.
     """
 
@@ -145,6 +148,7 @@ class CTIClient:
         stop_on_auth_error: bool = False,
         max_queued_events: int = 10_000,
         max_queued_bytes: int = 64 * 1024 * 1024,
+        tap: Tap | None = None,
     ) -> None:
         if not isinstance(handler, CTIHandler):
             raise TypeError(f"handler must be an instance of a CTIHandler subclass, not {type(handler).__name__}")
@@ -157,6 +161,8 @@ class CTIClient:
             raise TypeError(f"limits must be Limits(...), not {type(limits).__name__}")
         if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
             raise TypeError(f"ssl_context must be an ssl.SSLContext, not {type(ssl_context).__name__}")
+        if tap is not None and not isinstance(tap, Tap):
+            raise TypeError(f"tap must be an instance of a Tap subclass, not {type(tap).__name__}")
         if app_name is None and auth.needs_app_name:
             raise ValueError(f"app_name is required with {type(auth).__name__}")
         if full_events and isinstance(auth, Ticket):
@@ -201,6 +207,7 @@ class CTIClient:
         self._stop_on_auth_error = stop_on_auth_error
         self._name = f"basix-cti-{app_name}" if app_name else "basix-cti"
         self._handler = handler
+        self._tap = handler if tap is None and isinstance(handler, Tap) else tap
         self._bounds = (max_queued_events, max_queued_bytes)
         self._tracker = Tracker()
         self._calls = CallTracker(self._tracker.picture)
@@ -258,6 +265,7 @@ class CTIClient:
             self._notify,
             None if former is None else former.io,
             proxy=self._proxy,
+            tap=self._tap,
             return_when_replaced=self._return_when_replaced,
             stop_on_auth_error=self._stop_on_auth_error,
             name=self._name,

@@ -22,6 +22,7 @@
     ├── NotConnected        a command was given while there is no connection
     ├── CommandError        a command whose form is wrong (also a ValueError)
     ├── ConfigError         a setting that is missing or wrong (also a ValueError)
+    ├── RecordingError      a file that is no recording, or cannot become one (also a ValueError)
     └── ForkedError         a client was used in a child process of the one that made it
 
 Each message is one line that tells what happened, where, and what to do next. No message, ``repr`` or
@@ -49,6 +50,7 @@ __all__ = [
     "NotConnected",
     "PingTimeout",
     "ProtocolError",
+    "RecordingError",
     "SendTimeout",
     "Stopped",
     "TLSError",
@@ -191,6 +193,10 @@ class ConfigError(CTIError, ValueError):
 
     def __reduce__(self) -> tuple[type[ConfigError], tuple[str, str | None]]:
         return type(self), (str(self), self.name)
+
+
+class RecordingError(CTIError, ValueError):
+    """A file that is no recording, is one of a later form, or that another recorder is writing into."""
 
 
 class ForkedError(CTIError):

@@ -34,6 +34,7 @@ from .forks import opened
 from .limits import Limits
 from .protocol import Protocol
 from .proxy import Proxy
+from .tap import Tap
 from .transport import Aside, Connection, Interrupted, Waker, connect
 
 __all__ = ["IOThread", "Timing"]
@@ -96,6 +97,7 @@ class IOThread:
         changed: called when ``connected`` or ``ended`` has changed, in the I/O thread.
         former: that of the life before; this one begins when it has ended. None for none.
         proxy: through which to connect; None for none.
+        tap: sees every message; None for none.
         return_when_replaced: connect again after ``connection_replaced``.
         stop_on_auth_error: end after a refused login.
         name: of the thread.
@@ -122,6 +124,7 @@ class IOThread:
         former: IOThread | None,
         *,
         proxy: Proxy | None,
+        tap: Tap | None,
         return_when_replaced: bool,
         stop_on_auth_error: bool,
         name: str,
@@ -151,6 +154,7 @@ class IOThread:
         self._watched: list[_Watched] = []
         self._frames: deque[bytes] = deque()
         self._former: IOThread | None = former
+        self._tap = tap
         self.session = 0
         self._bad_frames = 0
         self._pinged_at: float | None = None
@@ -288,6 +292,7 @@ class IOThread:
         self._bad_frames = 0
         self._notice = None
         self._frames.clear()
+        self._tell_tap(lambda tap: tap.connected(session, now))
         self._tell(Connected(session, received_at=now))
         self._connection = connection
         self.connected.set()
@@ -310,8 +315,29 @@ class IOThread:
         if isinstance(lost, ConnectionReplaced) and not self._return_when_replaced:
             self._end(lost)
         logger.log(logging.INFO if isinstance(lost, Stopped) else logging.WARNING, "disconnected: %s", lost)
-        self._tell(Disconnected(lost, received_at=time.time()))
+        now = time.time()
+        self._tell_tap(lambda tap: tap.disconnected(lost, now))
+        self._tell(Disconnected(lost, received_at=now))
         return lost
+
+    def _tap_received(self, frames: Sequence[bytes], at: float) -> None:
+        def tell(tap: Tap) -> None:
+            for frame in frames:
+                tap.received(frame, at)
+
+        self._tell_tap(tell)
+
+    def _tap_sent(self, text: str, at: float) -> None:
+        self._tell_tap(lambda tap: tap.sent(text, at))
+
+    def _tell_tap(self, tell: Callable[[Tap], None]) -> None:
+        if self._tap is None:
+            return
+        try:
+            tell(self._tap)
+        except Exception as error:
+            logger.exception("the tap raised %s; it is told nothing more", type(error).__name__)
+            self._tap = None
 
     def _explained(self, lost: ConnectionLost) -> ConnectionLost:
         if self._notice is None or isinstance(lost, Stopped):
@@ -358,6 +384,8 @@ class IOThread:
         """Take in what has arrived, for a moment at most: other things want to be looked at, too."""
         if not self._frames and not connection.is_over():
             self._frames.extend(connection.receive())
+            if self._tap is not None and self._frames:
+                self._tap_received(tuple(self._frames), time.time())
         if not self._frames:
             return
         now = time.time()
@@ -422,6 +450,8 @@ class IOThread:
             command = self._submitted.popleft()
             command.sent = True
             connection.send_text(command.text)
+            if self._tap is not None:
+                self._tap_sent(command.text, time.time())
 
     def _observe(self, event: InfoEvent) -> None:
         with self._lock:

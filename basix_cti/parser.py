@@ -79,7 +79,7 @@ class MessageParser:
             event = Failed(error, received_at=now)
         return [] if event is None else self._tell(event)
 
-    def connection_made(self, session: Session | None = None) -> None:
+    def connection_made(self, session: Session | None = None, received_at: float | None = None) -> None:
         """Tell that a new connection is up, before its first frame: calls ``on_connect``.
 
         The full state that the PBX sends on it is then compared with the picture from before, and what is gone, new
@@ -87,19 +87,22 @@ class MessageParser:
 
         Args:
             session: what ``on_connect`` gets; None for one that holds only its number and the time.
+            received_at: when that was, seconds since the epoch; None for now.
         """
         self._connections += 1
         self._protocol.new_connection()
-        now = time.time()
+        now = time.time() if received_at is None else received_at
         self._tell(Connected(session or Session(self._connections, connected_at=now), received_at=now))
 
-    def connection_lost(self, reason: ConnectionLost | None = None) -> None:
+    def connection_lost(self, reason: ConnectionLost | None = None, received_at: float | None = None) -> None:
         """Tell that the connection has ended: calls ``on_disconnect``. The picture stays as it was.
 
         Args:
             reason: what ``on_disconnect`` gets; None for one that says no more than that.
+            received_at: when that was, seconds since the epoch; None for now.
         """
-        self._tell(Disconnected(reason or ConnectionLost("the connection has ended"), received_at=time.time()))
+        now = time.time() if received_at is None else received_at
+        self._tell(Disconnected(reason or ConnectionLost("the connection has ended"), received_at=now))
 
     def _tell(self, event: Event) -> list[Event]:
         told = []

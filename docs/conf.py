@@ -36,12 +36,14 @@ nitpicky = True
 nitpick_ignore = [  # of the standard library, whose documentation is not asked over the network
     ("py:class", "collections.abc.Callable"),
     ("py:class", "collections.abc.Generator"),
+    ("py:class", "collections.abc.Iterable"),
     ("py:class", "collections.abc.Mapping"),
     ("py:class", "collections.abc.Sequence"),
     ("py:class", "datetime.datetime"),
     ("py:class", "os.PathLike"),
     ("py:class", "pathlib.Path"),
     ("py:class", "ssl.SSLContext"),
+    ("py:class", "threading.Event"),
 ]
 
 

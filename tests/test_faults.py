@@ -61,7 +61,7 @@ from recorder import TIMEOUT, Recorder
 from relay import Relay
 
 import basix_cti
-from basix_cti import ApiToken, ApiUser, CTIClient, CTIHandler, Limits, Ticket, TicketService
+from basix_cti import ApiToken, ApiUser, CTIClient, CTIHandler, Limits, Session, Tap, Ticket, TicketService
 from basix_cti.errors import (
     AuthError,
     ConnectError,
@@ -1535,6 +1535,13 @@ class Exposing(Blocked):
             raise RuntimeError("from on_msg")
 
 
+class FailingTap(Tap):
+    """Raises at the first thing that it is told."""
+
+    def connected(self, session: Session, at: float | None = None) -> None:
+        raise RuntimeError("from a tap")
+
+
 def broken(self: object, event: object) -> Iterator[object]:
     """A generator that fails."""
     yield 1 / 0
@@ -1560,7 +1567,7 @@ def test_35_no_secret_is_told(
     recorder = Exposing()
     shown: list[str] = []
     with Peer() as peer:
-        client = client_at(peer, recorder, auth, max_queued_events=5)
+        client = client_at(peer, recorder, auth, max_queued_events=5, tap=FailingTap())
         shown += exposed(client, auth, client.last_error)
         client.start()
         echo = b""

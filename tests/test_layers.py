@@ -20,7 +20,7 @@ LAYERS = (
     {"elements"},
     {"builder", "calls"},
     {"events"},
-    {"protocol", "state", "handler"},
+    {"protocol", "state", "handler", "tap"},
     {"call_tracker"},
     {"parser"},
     {"endpoint"},
@@ -52,6 +52,7 @@ SANS_IO = {
     "protocol",
     "state",
     "handler",
+    "tap",
     "parser",
     "commands",
 }

@@ -221,6 +221,14 @@ class ErlangTerms:
         """The term as Erlang's ``~tw`` prints it, strings as numbers; None where Erlang says badarg."""
         return self._ask_about_terms(f"decode {data.hex()}")
 
+    def pretty_text(self, data: bytes) -> str | None:
+        """The term as Erlang's ``~0tp`` prints it, with all of Unicode as text; None where Erlang says badarg."""
+        return self._ask_about_terms(f"text {data.hex()}")
+
+    def consult(self, path: str) -> bytes:
+        """The external term of the list of terms that ``file:consult/1`` reads from a file."""
+        return bytes.fromhex(self._ask(f"consult {path}"))
+
     def recode(self, data: bytes) -> bytes | None:
         """The term as Erlang itself encodes it with minor version 2; None where Erlang says badarg."""
         answer = self._ask_about_terms(f"recode {data.hex()}")

@@ -8,8 +8,11 @@ module            is for
 ``writer``        ``RecordingWriter``: a new file, or more of an old one
 ``tap``           ``RecordingTap``, ``RecordingHandler``: record a client
 ``player``        ``replay``: a recording told to a handler
+``redaction``     ``redact``: a recording without the people in it
 ``server``        ``ReplayServer``: a recording served as a PBX
 ================  ========================================================
+
+The form of the file is told in docs/recordings.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from __future__ import annotations
 from .format import BEGIN, CONNECTED, DISCONNECTED, DROPPED, RECEIVED, SENT, Record
 from .player import replay
 from .reader import Recording
+from .redaction import Report, redact
 from .tap import RecordingHandler, RecordingTap
 from .writer import RecordingWriter
 
@@ -32,5 +36,7 @@ __all__ = [
     "RecordingHandler",
     "RecordingTap",
     "RecordingWriter",
+    "Report",
+    "redact",
     "replay",
 ]

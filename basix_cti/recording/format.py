@@ -1,4 +1,4 @@
-"""What is in a recording: a header, then blocks of records.
+"""What is in a recording: a header, then blocks of records. docs/recordings tells it to those who write readers.
 
 The file only ever grows, by blocks that each carry their length and a checksum. So a program that dies in the middle of
 writing costs no more than its last record, and a block that is damaged costs no other.

@@ -1,4 +1,5 @@
 #!/usr/bin/env escript
+%%! +pc unicode
 %% -*- coding: utf-8 -*-
 %%
 %% The real term_to_binary/binary_to_term behind a line protocol, as the judge of the Python codec.
@@ -7,6 +8,8 @@
 %%
 %%   encode OPTS || EXPR   ok HEX          term_to_binary(EXPR, OPTS); both are Erlang source in UTF-8
 %%   decode HEX            ok TEXT         the term as ~tw prints it: [97,98], never "ab"
+%%   text HEX              ok TEXT       the term as ~0tp prints it, with all of Unicode as text
+%%   consult FILE          ok HEX        the list of terms that file:consult/1 reads from a file
 %%   recode HEX            ok HEX          decoded, and encoded again with [{minor_version,2}]
 %%   same HEX HEX          ok true|false   do both decode to terms that are =:= ?
 %%   release               ok RELEASE      the number of the OTP release
@@ -50,6 +53,13 @@ request(<<"encode ", Rest/binary>>) ->
     end;
 request(<<"decode ", Hex/binary>>) ->
     text("~tw", [decode(Hex)]);
+request(<<"text ", Hex/binary>>) ->
+    text("~0tp", [decode(Hex)]);
+request(<<"consult ", File/binary>>) ->
+    case file:consult(File) of
+        {ok, Terms} -> binary:encode_hex(term_to_binary(Terms, [{minor_version, 2}]));
+        {error, Reason} -> throw(Reason)
+    end;
 request(<<"recode ", Hex/binary>>) ->
     binary:encode_hex(encode(decode(Hex), [{minor_version, 2}]));
 request(<<"same ", Rest/binary>>) ->

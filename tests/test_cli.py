@@ -208,6 +208,8 @@ def test_tail(simulator: Simulator) -> None:
     assert re.search(r"^\d\d:\d\d:\d\d\.\d{3} connected to ws://127", done.stdout)
     assert re.search(r"user: 12 present$", done.stdout, re.MULTILINE)
     assert re.search(r"channel (added|updated): .+ -> .+ \[[0-9a-f-]{36}\]$", done.stdout, re.MULTILINE)
+    assert re.search(r" call ringing: \d+ ?.* -> .+ \[[0-9a-f-]{36}\]$", done.stdout, re.MULTILINE)
+    assert "unknown" not in done.stdout
 
 
 @pytest.mark.parametrize("login", [["--full-events"], ["--api-user", "api"], ["--ticket", "--user", "user1"]])
@@ -230,6 +232,13 @@ def test_token_file(simulator: Simulator, tmp_path: Path) -> None:
     file.write_text(simulator.token + "\n")
     done = run("tail", simulator.url, "--domain", "test1.com", "--count", "1", "--token-file", str(file))
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_unknown_user(simulator: Simulator) -> None:
+    done = run("tail", simulator.url, "--domain", "test1.com", "--user", "nobody", token=simulator.token)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "answered HTTP 404" in one_line(done.stderr)
+    assert "it knows no such user" in done.stderr
 
 
 def test_refused_login(simulator: Simulator) -> None:

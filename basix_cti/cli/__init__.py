@@ -5,10 +5,15 @@ module            is for
 ================  ========================================================
 ``tail``          printing what happens at a PBX
 ``doctor``        telling why a connection does not work
+``record``        writing it into a file
+``redact``        the file without the people in it
+``replay``        printing, telling or serving what is in it
+``decode``        messages and recordings as Erlang terms and as JSON
 ``simulate``      a simulated PBX on loopback
 ``demo``          both of them at work
 ``completion``    a script for completion in a shell
 ``options``       the arguments that commands share
+``progress``      how far a long piece of work has come
 ``describe``      events in words
 ================  ========================================================
 
@@ -27,7 +32,7 @@ from types import FrameType
 
 from ..errors import ConfigError, CTIError
 from ..version import __version__
-from . import completion, demo, doctor, simulate, tail
+from . import completion, decode, demo, doctor, record, redact, replay, simulate, tail
 from .options import EXIT_STATUS, Failure
 
 __all__ = ["main"]
@@ -58,7 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         sys.stderr.write(f"basix-cti: {error}\n")
         return 2
-    except (Failure, CTIError, ValueError, OSError) as error:
+    except OSError as error:
+        told = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        sys.stderr.write(f"basix-cti: {told}\n")
+        return 1
+    except (Failure, CTIError, ValueError) as error:
         sys.stderr.write(f"basix-cti: {error}\n")
         return 1
     return status
@@ -81,6 +90,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"basix-cti {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
-    for command in (tail, doctor, simulate, demo, completion):
+    for command in (tail, doctor, record, redact, replay, decode, simulate, demo, completion):
         command.add_to(commands)
     return parser

@@ -5,7 +5,18 @@ from __future__ import annotations
 import time
 
 from ..elements import Channel, Element, MessageWaiting, ParkInfo
-from ..events import Connected, Disconnected, Event, Failed, InfoEvent, InitialInfo, Msg, Overflowed, SystemMsg
+from ..events import (
+    CallEvent,
+    Connected,
+    Disconnected,
+    Event,
+    Failed,
+    InfoEvent,
+    InitialInfo,
+    Msg,
+    Overflowed,
+    SystemMsg,
+)
 
 
 def clock(seconds: float) -> str:
@@ -27,6 +38,8 @@ def describe(event: Event) -> str | None:
         if event.mwi is not None:
             lines.append(_voicemail(event.mwi))
         return "; ".join(lines)
+    if isinstance(event, CallEvent):
+        return _call(event)
     if isinstance(event, InitialInfo):
         return f"{event.element}: {len(event.items)} present"
     if isinstance(event, SystemMsg):
@@ -58,6 +71,17 @@ def describe_item(item: Element) -> str:
         f"{name}={value}" for name, value in item.to_dict().items() if isinstance(value, str | int) and value != ""
     ]
     return " ".join(known[:6]) or "nothing known"
+
+
+def _call(event: CallEvent) -> str:
+    call = event.call
+    caller = str(call.caller)
+    if call.caller.number not in (None, caller):
+        caller = f"{call.caller.number} {caller}"
+    target = call.answered_by or (call.target and (call.target.name or call.target.address)) or "?"
+    outcome = f", {call.outcome}" if call.outcome is not None else ""
+    mark = " (in a gap)" if event.synthetic else ""
+    return f"call {event.kind}: {caller} -> {target}{outcome} [{call.id}]{mark}"
 
 
 def _parking(what: str, park: ParkInfo) -> str:

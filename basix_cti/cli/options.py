@@ -43,6 +43,7 @@ def new_parser(
     examples: str,
     connects: bool = False,
     exit_status: str = EXIT_STATUS,
+    file: str | None = None,
 ) -> argparse.ArgumentParser:
     """A command's own parser, whose help ends with examples, variables and what the exit status means.
 
@@ -52,6 +53,7 @@ def new_parser(
         examples: command lines, without ``basix-cti`` before each.
         connects: True to add the arguments of :func:`add_connection`; then :func:`settings` gives what they say.
         exit_status: what the exit status means, if not the usual.
+        file: what the argument FILE is, which comes before SERVER; None for a command without one.
     """
     lines = "".join(f"  basix-cti {line.strip()}\n" for line in examples.splitlines() if line.strip())
     parser = commands.add_parser(
@@ -63,6 +65,8 @@ def new_parser(
         allow_abbrev=False,
     )
     parser.add_argument("-v", "--verbose", action="count", default=0, help="log more to stderr; twice for all")
+    if file is not None:
+        parser.add_argument("file", metavar="FILE", help=file)
     if connects:
         add_connection(parser, name)
     return parser

@@ -9,8 +9,8 @@ import threading
 from typing import TextIO
 
 from ..client import CTIClient
-from ..errors import AuthError, ConnectionLost, ConnectionReplaced
-from ..events import Event
+from ..errors import AuthError, ConnectionLost, ConnectionReplaced, HandshakeError
+from ..events import Event, Session
 from ..handler import CTIHandler
 from .describe import clock, describe
 from .options import Failure, SubParsers, new_parser, positive, settings
@@ -50,6 +50,8 @@ class Printer(CTIHandler):
         self.left = count
         self.enough = threading.Event()
         self.broken: OSError | None = None
+        self.refused = False
+        self.connected = False
 
     def run(self, client: CTIClient) -> int:
         """Run the client until enough is printed."""
@@ -64,11 +66,15 @@ class Printer(CTIHandler):
         finally:
             self.enough.set()
             stopper.join()
+        self.check()
+        return 1 if self.refused else 0
+
+    def check(self) -> None:
+        """Raise what kept it from printing."""
         if isinstance(self.broken, BrokenPipeError):
             raise self.broken
         if self.broken is not None:
             raise Failure(f"the output cannot be written: {self.broken.strerror}")
-        return 0
 
     def _stop_when_enough(self, client: CTIClient) -> None:
         self.enough.wait()
@@ -92,9 +98,19 @@ class Printer(CTIHandler):
         if isinstance(reason, ConnectionReplaced):
             sys.stderr.write(f"basix-cti: {reason}\n")
 
+    def on_connect(self, session: Session) -> None:
+        self.connected = True
+
     def on_error(self, error: BaseException) -> None:
-        if not self.enough.is_set():
-            sys.stderr.write(f"basix-cti: {error}\n")
+        if self.enough.is_set():
+            return
+        told = str(error)
+        if isinstance(error, HandshakeError) and error.status == 404 and not self.connected:
+            # It was so from the beginning, and will be so for ever.
+            told += "; or it knows no such user"
+            self.refused = True
+            self.enough.set()
+        sys.stderr.write(f"basix-cti: {told}\n")
 
     def write(self, line: str) -> None:
         """One line, at once."""

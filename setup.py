@@ -41,6 +41,7 @@ TEST = [
     *TESTING,
     *CLI,
     *SERVERS,
+    "aiosmtpd>=1.4",
     "cryptography>=42",
     "hypothesis>=6.100",
     "pytest-timeout>=2.3",

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
+from email import message_from_bytes, policy
+from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from basix_cti.simulator import Simulator
 
@@ -116,6 +121,8 @@ def test_readme_shows_a_handler(environment: dict[str, str], tmp_path: Path) -> 
         ("screen.py", r".+: calls \d+"),
         ("parking_board.py", r"parked: .*\d: [0-9*]+ \(by user\d+\)"),
         ("own_websocket.py", r"[0-9a-f-]{36} NEW_CHANNEL"),
+        ("screen_pop.py", r"0\d+ \(.+, .+\) answered by .+, waited \d+ s"),
+        ("screen_pop.py", r"0\d+ \(no customer\) rings, waited \d+ s"),
     ],
 )
 def test_example(name: str, pattern: str, environment: dict[str, str]) -> None:
@@ -123,8 +130,61 @@ def test_example(name: str, pattern: str, environment: dict[str, str]) -> None:
     assert any(re.fullmatch(pattern, line) for line in lines), lines
 
 
+class Postbox:
+    """Where a mail server puts what it gets."""
+
+    def __init__(self) -> None:
+        self.mails: list[EmailMessage] = []
+        self.port = 0
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        assert envelope.content is not None
+        content = envelope.content.encode() if isinstance(envelope.content, str) else envelope.content
+        mail = message_from_bytes(content, _class=EmailMessage, policy=policy.default)
+        assert envelope.rcpt_tos == [mail["To"]]
+        self.mails.append(mail)
+        return "250 OK"
+
+
+@pytest.fixture
+def postbox() -> Iterator[Postbox]:
+    """A mail server on a free port."""
+    postbox, loop = Postbox(), asyncio.new_event_loop()
+    server = loop.run_until_complete(
+        loop.create_server(lambda: SMTP(postbox, hostname="localhost", loop=loop), "127.0.0.1", 0)
+    )
+    postbox.port = server.sockets[0].getsockname()[1]
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield postbox
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    server.close()
+    if rest := asyncio.all_tasks(loop):
+        for task in rest:
+            task.cancel()
+        loop.run_until_complete(asyncio.wait(rest))
+    loop.close()
+
+
+def test_missed_calls_are_mailed(postbox: Postbox, environment: dict[str, str]) -> None:
+    environment |= {
+        "SMTP_SERVER": f"127.0.0.1:{postbox.port}",
+        "MAIL_FROM": "pbx@test1.com",
+        "MAIL_TO": "front@test1.com",
+    }
+    lines = run(ROOT / "examples" / "missed_calls.py", environment, enough=lambda lines: len(lines) == 2)
+    assert [mail["Subject"] for mail in postbox.mails[: len(lines)]] == lines
+    for mail in postbox.mails:
+        assert (mail["From"], mail["To"]) == ("pbx@test1.com", "front@test1.com")
+        assert re.fullmatch(r"Missed call: .+ for (user|group)\d+", mail["Subject"])
+        call_back, rang = mail.get_content().splitlines()
+        assert re.fullmatch(r"Call back: 0\d+", call_back)
+        assert re.fullmatch(r"It rang at 20\d\d-.+ for \d+ s\.", rang)
+
+
 def test_every_example_is_tested() -> None:
-    assert EXAMPLES == ["own_websocket.py", "parking_board.py", "screen.py"]
+    assert EXAMPLES == ["missed_calls.py", "own_websocket.py", "parking_board.py", "screen.py", "screen_pop.py"]
 
 
 def test_there_is_code_to_run() -> None:

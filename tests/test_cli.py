@@ -212,6 +212,38 @@ def test_tail(simulator: Simulator) -> None:
     assert "unknown" not in done.stdout
 
 
+def test_tail_of_calls(simulator: Simulator) -> None:
+    done = run(
+        *["tail", simulator.url, "--domain", "test1.com", "--full-events", "--calls", "--count", "40"],
+        token=simulator.token,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    connected, *calls = done.stdout.splitlines()
+    assert "connected to" in connected
+    told = {}
+    for line in calls:
+        found = re.fullmatch(r"[0-9:.]{12} call (\w+): \d+.* -> [^,]+(.*) \[[0-9a-f-]{36}\]", line)
+        assert found is not None, line
+        told[found[1]] = found[2]
+    assert {"ringing", "answered", "ended"} <= set(told)
+    assert re.fullmatch(r", by .+ after \d+ s", told["answered"])
+    assert re.match(r", (answered|missed|abandoned|busy|voicemail|picked up elsewhere|failed)", told["ended"])
+
+
+@pytest.mark.parametrize("calls", [True, False])
+def test_json_lines_of_calls(simulator: Simulator, calls: bool) -> None:
+    done = run(
+        *["tail", simulator.url, "--domain", "test1.com", "--full-events", "--json", "--count", "30"],
+        *(["--calls"] if calls else []),
+        token=simulator.token,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    types = {event["type"] for event in events}
+    assert types == ({"connected", "call"} if calls else {"connected", "initial_info", "info_event"})
+    assert all(event["call"]["id"] for event in events if event["type"] == "call")
+
+
 @pytest.mark.parametrize("login", [["--full-events"], ["--api-user", "api"], ["--ticket", "--user", "user1"]])
 def test_json_lines(simulator: Simulator, login: list[str]) -> None:
     done = run(
@@ -317,9 +349,9 @@ def test_simulate_on_a_port_in_use() -> None:
 def test_demo(generation: list[str]) -> None:
     done = run("demo", "--seconds", "4", "--speed", "40", *generation)
     assert (done.returncode, done.stderr) == (0, "")
-    for what in ("rings", "answered", "ended"):
-        assert re.search(rf"^\d\d:\d\d:\d\d  {what} +\d", done.stdout, re.MULTILINE), done.stdout
-    assert re.search(r"^Summary: \d+ events; \d+ calls, .* still up\.$", done.stdout, re.MULTILINE)
+    for what in ("ringing", "answered", "ended"):
+        assert re.search(rf"^\d\d:\d\d:\d\d  {what} +\d+.* -> ", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(r"^Summary: \d+ events; \d+ calls rang, .* still up\.$", done.stdout, re.MULTILINE)
 
 
 def test_demo_ends_by_itself_off_a_terminal() -> None:
@@ -335,7 +367,7 @@ def test_demo_on_a_terminal_goes_on_until_ctrl_c() -> None:
         [*PROGRAM, "demo", "--speed", "40"], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
     ) as process:
         os.close(theirs)
-        shown = read_until(ours, "rings")
+        shown = read_until(ours, "ringing")
         assert "until you press Ctrl-C" in shown
         process.send_signal(signal.SIGINT)
         assert "Summary: " in read_until(ours, "still up.")

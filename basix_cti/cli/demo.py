@@ -11,8 +11,9 @@ from typing import TextIO
 
 from ..auth import ApiToken, ApiUser, Auth
 from ..client import CTIClient
-from ..elements import Channel, MessageWaiting, ParkInfo
-from ..events import Event
+from ..elements import Channel, MessageWaiting
+from ..events import CallEvent, Event
+from .describe import describe_call
 from .options import SubParsers, add_traffic, make_simulator, new_parser, positive_seconds
 from .tail import Printer
 
@@ -44,32 +45,12 @@ class _Demo(Printer):
 
     def on_event(self, event: Event) -> None:
         self.counts["events"] += 1
+        if isinstance(event, CallEvent):
+            self.counts[event.kind] += 1
+            self.say(event.kind, describe_call(event))
 
     def on_initial_chan_info(self, channels: list[Channel]) -> None:
         self.say("login", f"{len(channels)} channels are up")
-
-    def on_chan_info(self, channel: Channel) -> None:
-        if channel.direction != "inbound":  # the legs that the PBX offers to its users
-            return
-        if channel.is_hung_up:
-            self.counts["ended"] += 1
-            seconds = channel.talk_duration
-            talked = "not answered" if seconds is None else f"after {seconds:.0f} s of talk"
-            self.say("ended", f"{_who(channel)}: {channel.hangup_cause or 'unknown cause'}, {talked}")
-        elif channel.last_event == "NEW_CHANNEL":
-            self.counts["rang"] += 1
-            self.say("rings", f"{_who(channel)} calls {channel.called_number or '?'}")
-        elif channel.last_event == "CHANNEL_ANSWER":
-            self.counts["answered"] += 1
-            waited = channel.wait_duration
-            self.say("answered", f"{_who(channel)}" + ("" if waited is None else f" after {waited:.0f} s"))
-
-    def on_park_info(self, park: ParkInfo) -> None:
-        self.counts["parked"] += 1
-        self.say("parked", f"in slot {park.slot}" + (f" by {park.parker_name}" if park.parker_name else ""))
-
-    def on_unpark_info(self, park: ParkInfo) -> None:
-        self.say("unparked", f"from slot {park.slot}")
 
     def on_mwi_info(self, mwi: MessageWaiting) -> None:
         self.counts["voicemail"] += 1
@@ -77,12 +58,7 @@ class _Demo(Printer):
 
     def say(self, what: str, text: str) -> None:
         """One line of the show."""
-        self.write(f"{time.strftime('%H:%M:%S')}  {what:<9}  {text}")
-
-
-def _who(channel: Channel) -> str:
-    customer = channel.end_user.items[0].name if channel.end_user and channel.end_user.items else None
-    return " ".join(part for part in (channel.calling_number or "?", customer or channel.calling_name) if part)
+        self.write(f"{time.strftime('%H:%M:%S')}  {what:<11}  {text}")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -110,11 +86,11 @@ def run(args: argparse.Namespace) -> int:
             if timer is not None:
                 timer.cancel()
             traffic.stop()
-        left = len(client.state.channels)
+        left = len(client.calls)
     counts = show.counts
     show.write(
-        f"Summary: {counts['events']} events; {counts['rang']} calls, {counts['answered']} answered, "
-        f"{counts['parked']} parked, {counts['voicemail']} voicemail messages, {counts['ended']} ended; "
-        f"{left} channels are still up."
+        f"Summary: {counts['events']} events; {counts['ringing']} calls rang, {counts['answered']} answered, "
+        f"{counts['parked']} parked, {counts['transferred']} transferred, {counts['ended']} ended; "
+        f"{counts['voicemail']} voicemail messages; {left} calls are still up."
     )
-    return 0 if counts["rang"] else 1
+    return 0 if counts["ringing"] else 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from ..elements import Channel, Element, MessageWaiting, ParkInfo
+from ..calls import Call
+from ..elements import Channel, Element, MessageWaiting, ParkInfo, Target
 from ..events import (
     CallEvent,
     Connected,
@@ -39,7 +40,8 @@ def describe(event: Event) -> str | None:
             lines.append(_voicemail(event.mwi))
         return "; ".join(lines)
     if isinstance(event, CallEvent):
-        return _call(event)
+        mark = " (in a gap)" if event.synthetic else ""
+        return f"call {event.kind}: {describe_call(event)}{mark} [{event.call.id}]"
     if isinstance(event, InitialInfo):
         return f"{event.element}: {len(event.items)} present"
     if isinstance(event, SystemMsg):
@@ -55,6 +57,35 @@ def describe(event: Event) -> str | None:
     if isinstance(event, Failed):
         return None
     return f"unknown: {event.to_dict()}"
+
+
+def describe_call(event: CallEvent) -> str:
+    """A few words for people about what happened to a call: who calls whom, and what is new."""
+    call = event.call
+    words = f"{_party(call)} -> {_target(call.target)}"
+    if event.kind == "answered":
+        by, waited = call.answered_by, call.wait_duration
+        words += f", by {by}" if by else ""
+        words += "" if waited is None else f" after {waited:.0f} s"
+    elif event.kind == "parked":
+        words += "" if call.park is None else f", {_parking('in', call.park)}"
+    elif event.kind == "transferred":
+        transfer = call.transfers[-1]
+        words += f", {transfer.kind} to {_target(transfer.target)}" + (f" by {transfer.by}" if transfer.by else "")
+    elif event.kind == "ended":
+        words += f", {(call.outcome or 'nobody knows how').replace('_', ' ')}"
+        for what, seconds in (("waited", call.wait_duration), ("talked", call.talk_duration)):
+            words += f", {what} {seconds:.0f} s" if seconds else ""
+    return words
+
+
+def _party(call: Call) -> str:
+    who, number = str(call.caller), call.caller.number
+    return who if number is None or number == who else f"{number} {who}"
+
+
+def _target(target: Target | None) -> str:
+    return "?" if target is None else str(target.name or target.address or target.id or "?")
 
 
 def describe_item(item: Element) -> str:
@@ -73,19 +104,8 @@ def describe_item(item: Element) -> str:
     return " ".join(known[:6]) or "nothing known"
 
 
-def _call(event: CallEvent) -> str:
-    call = event.call
-    caller = str(call.caller)
-    if call.caller.number not in (None, caller):
-        caller = f"{call.caller.number} {caller}"
-    target = call.answered_by or (call.target and (call.target.name or call.target.address)) or "?"
-    outcome = f", {call.outcome}" if call.outcome is not None else ""
-    mark = " (in a gap)" if event.synthetic else ""
-    return f"call {event.kind}: {caller} -> {target}{outcome} [{call.id}]{mark}"
-
-
 def _parking(what: str, park: ParkInfo) -> str:
-    return f"{what} slot {park.slot}" + (f" by {park.parker_name}" if what == "parked" and park.parker_name else "")
+    return f"{what} slot {park.slot}" + (f" by {park.parker_name}" if what != "left" and park.parker_name else "")
 
 
 def _voicemail(mwi: MessageWaiting) -> str:

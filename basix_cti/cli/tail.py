@@ -10,7 +10,7 @@ from typing import TextIO
 
 from ..client import CTIClient
 from ..errors import AuthError, ConnectionLost, ConnectionReplaced, HandshakeError
-from ..events import Event, Session
+from ..events import CallEvent, Event, InfoEvent, InitialInfo, Session
 from ..handler import CTIHandler
 from .describe import clock, describe
 from .options import Failure, SubParsers, new_parser, positive, settings
@@ -26,27 +26,39 @@ def add_to(commands: SubParsers) -> None:
         examples="""
             tail bcs.brastel.com --domain test1.com --full-events --token-file ~/.basix-token
             tail --profile test1 --json --count 10
+            tail --profile test1 --calls
         """,
         connects=True,
     )
     tail.add_argument("--json", action="store_true", help="print each event as a JSON object on a line of its own")
+    tail.add_argument(
+        "--calls", action="store_true", help="print what happens to calls, in place of channels and all other objects"
+    )
     tail.add_argument("--count", type=positive, metavar="N", help="end after N events")
     tail.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print events until interrupted, or as many as were asked for."""
-    printer = Printer(sys.stdout, as_json=args.json, count=args.count)
+    printer = Printer(sys.stdout, as_json=args.json, calls=args.calls, count=args.count)
     client = settings(args).client(printer, stop_on_auth_error=True)
     return printer.run(client)
 
 
 class Printer(CTIHandler):
-    """Prints each event, and has the client stopped when that is enough, or no longer possible."""
+    """Prints each event, and has the client stopped when that is enough, or no longer possible.
 
-    def __init__(self, out: TextIO, *, as_json: bool = False, count: int | None = None) -> None:
+    Args:
+        out: where to.
+        as_json: JSON in place of words.
+        calls: print what happens to calls, and not the events of objects from which that follows.
+        count: how many events are enough; None for no end.
+    """
+
+    def __init__(self, out: TextIO, *, as_json: bool = False, calls: bool = False, count: int | None = None) -> None:
         self.out = out
         self.as_json = as_json
+        self.not_shown = (InfoEvent, InitialInfo) if calls else (CallEvent,)
         self.left = count
         self.enough = threading.Event()
         self.broken: OSError | None = None
@@ -81,7 +93,7 @@ class Printer(CTIHandler):
         client.stop()
 
     def on_event(self, event: Event) -> None:
-        if self.enough.is_set():
+        if self.enough.is_set() or isinstance(event, self.not_shown):
             return
         if self.as_json:
             self.write(json.dumps(event.to_dict(), ensure_ascii=False, allow_nan=False))

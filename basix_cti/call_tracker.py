@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from .calls import ANSWERED, Call, Leg, Party, Phase, Span, Transfer, TransferKind, party_of_user
@@ -178,6 +179,8 @@ class CallTracker:
         for live, ended in self._touched.values():
             live.refresh(ended)
         self._touched.clear()
+        if not self._told:
+            return ()
         told = [
             CallEvent(kind, live.call, received_at=event.received_at, synthetic=event.synthetic)
             for live, kind in self._told
@@ -207,7 +210,7 @@ class CallTracker:
         if live is None or leg is None or leg.park is None or leg.park.parker_id is not None:
             return
         known = ParkInfo(park.uuid, leg.park.slot or park.slot, park.parker_id, park.parker_name)
-        live.legs[leg.uuid] = _with(leg, park=known)
+        live.legs[leg.uuid] = replace(leg, park=known)
         self._touched[live.number] = (live, False)
 
     def _change(self, channel: Channel, uuid: str, synthetic: bool) -> None:
@@ -216,26 +219,31 @@ class CallTracker:
         leg = None if live is None else live.legs.get(uuid)
         if leg is not None and leg.ended:  # the PBX uses the uuid of an ended channel again
             live = leg = None
+        ended = channel.is_hung_up
         was: Phase = "new" if leg is None else leg.phase
         phase = _phase_of(channel, was)
-        related, partner = self._related(channel, leg is None)
-        if leg is None:
+        other = channel.other_uuid
+        if live is None or leg is None:
+            related, partner = self._related(channel, True)
             if live is None and related is None and not synthetic and self._is_late(channel, uuid):
                 return
             live = live or related or self._begin(channel, uuid)
             leg = self._add(live, channel, uuid)
-        elif live is not None and related is not None and related is not live:
-            since = None if synthetic or channel.state is None else channel.state.ts
-            # One that ends still names its partner, who may be in another call by now.
-            talks = phase == "talking" and (was != "talking" or partner != leg.partner) and not channel.is_hung_up
-            live = self._join(live, related, uuid, partner if talks else None, since)
-            leg = live.legs[uuid]
-            was = leg.phase
-        assert live is not None
-        if channel.other_uuid is not None and channel.other_uuid not in self._index and not channel.is_hung_up:
-            self._name(live, channel.other_uuid)
-        rule = RULES.get((was, phase), RULES.get((None, phase))) if phase != was else None
-        if phase == was and phase in AGAIN and _is_another(leg, channel, phase, partner):
+        else:
+            related, partner = self._related(channel, False)
+            if related is not None and related is not live:
+                since = None if synthetic or channel.state is None else channel.state.ts
+                # One that ends still names its partner, who may be in another call by now.
+                talks = phase == "talking" and (was != "talking" or partner != leg.partner) and not ended
+                live = self._join(live, related, uuid, partner if talks else None, since)
+                leg = live.legs[uuid]
+                was = leg.phase
+        if other is not None and not ended and other not in self._index:
+            self._name(live, other)
+        rule: Rule | None = None
+        if phase != was:
+            rule = RULES.get((was, phase)) or RULES.get((None, phase))
+        elif phase in AGAIN and _is_another(leg, channel, phase, partner):
             rule = AGAIN[phase]
         if synthetic and not self._silent:
             live.uncertain = True
@@ -244,7 +252,7 @@ class CallTracker:
         self._touched[live.number] = (live, False)
         if rule is not None:
             self._apply(rule, live, leg, after)
-        if after.ended:
+        if ended:
             self._leave(live, uuid)
 
     def _advanced(
@@ -269,11 +277,10 @@ class CallTracker:
         user = leg.user
         if channel.user_id is not None and (user is None or user.id != channel.user_id):
             user = self._find_user(channel.user_id)
-        ended = channel.is_hung_up
-        end = channel.hangup_timestamp if ended else None
-        if ended:
-            spans = _closed(spans, end)
-        return Leg(channel, spans, ended, end, ended and synthetic, target, partner, peer, park, user)
+        if not channel.is_hung_up:
+            return Leg(channel, spans, False, None, False, target, partner, peer, park, user)
+        end = channel.hangup_timestamp
+        return Leg(channel, _closed(spans, end), True, end, synthetic, target, partner, peer, park, user)
 
     def _peer(self, info: OtherInfo) -> Party:
         user = self._find_user(info.user_id)
@@ -452,7 +459,7 @@ class CallTracker:
         self._touched[old.number] = (old, False)
         if leg is None or leg.ended:
             return
-        young.legs[uuid] = _with(leg, spans=_closed(leg.spans, since), ended=True, end_timestamp=since)
+        young.legs[uuid] = replace(leg, spans=_closed(leg.spans, since), ended=True, end_timestamp=since)
         old.legs[uuid] = Leg(leg.channel, user=leg.user)
         old.alive.add(uuid)
         if uuid in young.offers:
@@ -557,25 +564,3 @@ def _scalar(value: Json) -> Scalar:
 
 def _text(value: Json) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _with(
-    leg: Leg,
-    *,
-    spans: tuple[Span, ...] | None = None,
-    ended: bool = False,
-    end_timestamp: int | None = None,
-    park: ParkInfo | None = None,
-) -> Leg:
-    return Leg(
-        leg.channel,
-        leg.spans if spans is None else spans,
-        ended or leg.ended,
-        leg.end_timestamp if end_timestamp is None else end_timestamp,
-        leg.uncertain,
-        leg.target,
-        leg.partner,
-        leg.peer,
-        leg.park if park is None else park,
-        leg.user,
-    )

@@ -169,8 +169,11 @@ class CallTracker:
                     self._change(event.item, event.item.uuid, event.synthetic)
             elif event.park is not None:
                 self._name_parker(event.park)
-        elif isinstance(event, InitialInfo) and event.element == "channel":
-            self._present(event.channels)
+        elif isinstance(event, InitialInfo):
+            if event.element == "channel":
+                self._present(event.channels)
+            elif event.element == "user":
+                self._name_users()
         if not self._touched:
             return ()
         return self._finish(event)
@@ -203,6 +206,15 @@ class CallTracker:
         finally:
             self._silent = False
 
+    def _name_users(self) -> None:
+        """The users may be told after the channels."""
+        for live in self._live.values():
+            for uuid, leg in live.legs.items():
+                user = self._find_user(leg.channel.user_id) if leg.user is None else None
+                if user is not None:
+                    live.legs[uuid] = replace(leg, user=user)
+                    self._touched[live.number] = (live, False)
+
     def _name_parker(self, park: ParkInfo) -> None:
         """The first generation tells who parked a channel in a message of its own."""
         live = None if park.uuid is None else self._index.get(park.uuid)
@@ -217,9 +229,14 @@ class CallTracker:
         """One event of one channel."""
         live = self._index.get(uuid)
         leg = None if live is None else live.legs.get(uuid)
-        if leg is not None and leg.ended:  # the PBX uses the uuid of an ended channel again
-            live = leg = None
         ended = channel.is_hung_up
+        if live is not None and leg is not None:
+            if leg.ended:  # the PBX uses the uuid of an ended channel again
+                live = leg = None
+            elif not ended and not synthetic and _tells_nothing_new(leg, channel):
+                live.legs[uuid] = _with_channel(leg, channel)
+                live.refresh(False)
+                return
         was: Phase = "new" if leg is None else leg.phase
         phase = _phase_of(channel, was)
         other = channel.other_uuid
@@ -499,6 +516,21 @@ class CallTracker:
                 return
 
 
+def _tells_nothing_new(leg: Leg, now: Channel) -> bool:
+    """Whether nothing in a channel has changed that has a meaning for calls, as in most messages."""
+    before = leg.channel
+    if now.other_uuid != before.other_uuid or now.user_id != before.user_id:
+        return False
+    if now.other_info is not None and (now.other_uuid is None or before.other_info is None):
+        return False  # whom it means may have come in between
+    if leg.target is None and now.target is not None:
+        return False
+    state, old = now.state, before.state
+    if state is None or old is None:
+        return state is old and now.last_event == before.last_event
+    return state is old or (state.ts == old.ts and state.name == old.name and state.data == old.data)
+
+
 def _phase_of(channel: Channel, was: Phase) -> Phase:
     if channel.state is not None:
         return PHASES.get(channel.state.name, was)
@@ -512,6 +544,11 @@ def _since(channel: Channel, phase: Phase, leg: Leg) -> int | None:
     # Without the time of the state, that of the answer is right for what first follows it.
     first = not leg.was("talking", "conference", "parked", "menu", "voicemail", "service")
     return channel.answer_timestamp if phase == "talking" and first else None
+
+
+def _with_channel(leg: Leg, channel: Channel) -> Leg:
+    """``replace(leg, channel=channel)``, at a fifth of the cost."""
+    return Leg(channel, leg.spans, False, None, leg.uncertain, leg.target, leg.partner, leg.peer, leg.park, leg.user)
 
 
 def _closed(spans: tuple[Span, ...], end: int | None) -> tuple[Span, ...]:

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= auto
 
-.PHONY: demo test test-compiled hour bench lint docs package clean
+.PHONY: demo test test-compiled hour soak bench lint docs package clean
 
 demo: $(VENV)/demo.stamp
 	@$(BIN)/basix-cti demo
@@ -18,6 +18,11 @@ test-compiled: $(VENV)/compiled.stamp erlang
 
 hour: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -n $(JOBS) -m hour
+
+# A client, load and faults for so long: see soak/.
+MINUTES ?= 1
+soak: $(VENV)/demo.stamp
+	@$(BIN)/python -m soak --minutes $(MINUTES)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

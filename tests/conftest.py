@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,6 +15,9 @@ from hypothesis import HealthCheck, settings
 import basix_cti
 
 pytest_plugins = ["pytester"]
+
+# For soak/. At the end, so that what is tested may be installed elsewhere.
+sys.path.append(str(Path(__file__).parent.parent))
 
 # Machines are noisy: an example that takes long is no bug, and the tests' own time-out bounds them all.
 settings.register_profile("basix_cti", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= auto
 
-.PHONY: demo test test-compiled hour soak bench lint docs package clean
+.PHONY: demo test test-compiled hour soak fuzz fuzz-compiled bench lint docs package clean
 
 demo: $(VENV)/demo.stamp
 	@$(BIN)/basix-cti demo
@@ -23,6 +23,15 @@ hour: $(VENV)/dev.stamp
 MINUTES ?= 1
 soak: $(VENV)/demo.stamp
 	@$(BIN)/python -m soak --minutes $(MINUTES)
+
+# Each of its rounds gets a third of the time: see fuzz/.
+SECONDS ?= 60
+fuzz: $(VENV)/fuzz.stamp erlang
+	@PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(SECONDS)
+
+# python -m looks into the current folder first: so the compiled modules are found before those of the repository.
+fuzz-compiled: $(VENV)/fuzz.stamp $(VENV)/compiled.stamp erlang
+	@cd $(VENV)/compiled && PYTHONPATH=$(CURDIR):$(CURDIR)/tests ../bin/python -m fuzz --seconds $(SECONDS)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -60,6 +69,10 @@ $(VENV)/dev.stamp: $(BIN)/python setup.py
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/demo.stamp
 
+$(VENV)/fuzz.stamp: $(VENV)/dev.stamp
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	@touch $@
+
 $(VENV)/compiled.stamp: $(VENV)/dev.stamp $(wildcard basix_cti/*.py)
 	@echo "Compiling basix_cti into $(VENV)/compiled ..."
 	@rm -rf $(VENV)/compiled
@@ -80,4 +93,4 @@ $(VENV)/bench.stamp: $(VENV)/compiled.stamp benchmarks/package.json
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .fuzz build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -49,6 +49,8 @@ TEST = [
     "trustme>=1.2",
 ]
 LINT = ["build>=1.2", "mypy>=1.13", "ruff>=0.8", "tomli>=2", "twine>=6", "types-setuptools"]
+# It is no part of "dev": there are wheels for Linux on x86-64 alone, and elsewhere it is hard to build.
+FUZZ = ["atheris>=2.3"]
 DOCS = [*SIMULATOR, "sphinx>=8.1", "furo>=2024.8"]
 
 setup(
@@ -73,6 +75,7 @@ setup(
         "test": TEST,
         "lint": LINT,
         "docs": DOCS,
+        "fuzz": FUZZ,
         "dev": [*TEST, *LINT, *DOCS],
     },
     entry_points={

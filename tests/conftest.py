@@ -16,7 +16,7 @@ import basix_cti
 
 pytest_plugins = ["pytester"]
 
-# For soak/. At the end, so that what is tested may be installed elsewhere.
+# For fuzz/ and soak/. At the end, so that what is tested may be installed elsewhere.
 sys.path.append(str(Path(__file__).parent.parent))
 
 # Machines are noisy: an example that takes long is no bug, and the tests' own time-out bounds them all.

@@ -128,10 +128,10 @@ def _look_at(item: Any) -> None:
                 repr(value)
 
 
-def run_session(data: bytes) -> None:
+def run_session(data: bytes, limits: Limits = LIMITS) -> None:
     """Tell a parser a session: nothing is raised, a frame that is none is told as a DecodeError, no end comes twice."""
     watcher = _Watcher()
-    parser = MessageParser(watcher, limits=LIMITS)
+    parser = MessageParser(watcher, limits=limits)
     parser.connection_made()
     for step in frames(data):
         if step is None:

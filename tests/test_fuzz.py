@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from erlang_peer import ERLANG_MISSING, ErlangTerms
 
-from basix_cti import etf
+import basix_cti
+from basix_cti import bert, etf
 from basix_cti.etf import Atom
+from basix_cti.limits import Limits
 from fuzz import compared, targets
 from fuzz.again import again
 from fuzz.mutate import CHANGES, change_term
-from fuzz.targets import CORPUS, TARGETS, frames, joined
+from fuzz.targets import CORPUS, TARGETS, frames, joined, run_session
 
+HOLE = Atom("a hole")
 KEPT = [path for name in TARGETS for path in sorted((CORPUS / name).iterdir())]
 
 
@@ -40,6 +43,60 @@ def test_sessions_are_told(path: Path) -> None:
     steps = list(frames(path.read_bytes()))
     assert joined(steps) == path.read_bytes()
     assert sum(step is not None and type(etf.decode(step)) in (tuple, list) for step in steps) > 10
+
+
+@pytest.mark.parametrize("session", ["first-string-tuple", "current-string-none"])
+@pytest.mark.parametrize(
+    "nest",
+    [b"h\x01", b"l\x00\x00\x00\x01", b"h\x03w\x04bertw\x04dictl\x00\x00\x00\x01h\x02j"],
+    ids=["tuples", "lists", "dictionaries"],
+)
+def test_deep_values_of_fields(session: str, nest: bytes) -> None:
+    """Compiled code has no recursion limit of its own: a value as deep as can be, in each place of real messages."""
+    limits = Limits(max_depth=10**9)
+    if basix_cti.compiled:
+        bert.decode(
+            b"\x83" + _nested(nest, 900 if len(nest) < 10 else 300), limits=limits
+        )  # it is a term, if a deep one
+    # Nested maps are not written out by Python beyond its own recursion limit.
+    deep = _nested(nest, 900 if len(nest) < 10 else 80)
+    told: list[bytes | None] = []
+    kinds = set()
+    for step in frames((CORPUS / "session" / session).read_bytes()):
+        assert step is not None
+        if (kind := step[:32]) not in kinds:  # as far as the names of message and element
+            kinds.add(kind)
+            for place in _leaves(etf.decode(step)):
+                holed = etf.encode(_with(etf.decode(step), place, HOLE))
+                told.append(holed.replace(etf.encode(HOLE)[1:], deep))
+                assert told[-1] != holed
+        told.append(step)  # after the others, so that each field is read by the name that it has
+    assert len(told) > 100
+    run_session(joined(told), limits)
+
+
+def _nested(nest: bytes, levels: int) -> bytes:
+    opening = nest * levels
+    return opening + b"j" * (1 + opening.count(b"l\x00\x00\x00\x01"))
+
+
+def _leaves(term: etf.Term) -> Iterator[tuple[int, ...]]:
+    """Where in a message no further term is, from 1 to 4 steps down; one of each kind of place."""
+    if type(term) in (tuple, list) and term and not all(type(part) is int for part in term):
+        for index, part in enumerate(term):
+            for place in _leaves(part):
+                if len(place) < 4:
+                    yield (index, *place)
+    else:
+        yield ()
+
+
+def _with(term: etf.Term, place: tuple[int, ...], value: etf.Term) -> etf.Term:
+    if not place:
+        return value
+    parts = list(term)
+    parts[place[0]] = _with(parts[place[0]], place[1:], value)
+    return tuple(parts) if type(term) is tuple else parts
 
 
 class TestFindsBugs:

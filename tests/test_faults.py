@@ -61,7 +61,7 @@ from recorder import TIMEOUT, Recorder
 from relay import Relay
 
 import basix_cti
-from basix_cti import ApiToken, ApiUser, CTIClient, CTIHandler, Limits, Session, Tap, Ticket, TicketService
+from basix_cti import ApiToken, ApiUser, CTIClient, CTIHandler, Limits, Session, Tap, Ticket, TicketService, etf
 from basix_cti.errors import (
     AuthError,
     ConnectError,
@@ -212,6 +212,19 @@ def test_03_close_frame(peer: Peer, payload: bytes, code: int | None, told: str)
     assert reason.code == code
     assert told in reason.reason
     assert told in str(reason)
+
+
+# Takes some milliseconds to decode, and so few bytes that hundreds of them are read at once.
+BURDEN = frame(etf.encode((Atom("msg"), [300] * 40_000), compressed=True))
+
+
+def test_03_however_much_came_before_the_end_is_told(peer: Peer) -> None:
+    """The close frame is seen long before what stands before it has been decoded."""
+    count = 100
+    with Incident(peer, max_queued_bytes=1 << 40) as incident:
+        incident.link.send(BURDEN * count + frame(b"\x03\xe9", CLOSE))
+        assert incident.recovered().code == 1001
+        assert len(incident.recorder.of("on_msg")) == count
 
 
 @pytest.mark.parametrize(
@@ -1045,12 +1058,13 @@ class Blocked(Recorder):
     def __init__(self, hook: str = "on_chan_info") -> None:
         super().__init__()
         self.blocked, self.released = threading.Event(), threading.Event()
+        self.gave_up = False
         self._hook = hook
 
     def told(self, name: str, args: tuple[Any, ...]) -> None:
         if name == self._hook and (name != "on_chan_info" or args[0].uuid == "block"):
             self.blocked.set()
-            self.released.wait(TIMEOUT)
+            self.gave_up |= not self.released.wait(TIMEOUT)
 
 
 def test_22_a_hook_that_sleeps(peer: Peer) -> None:
@@ -1066,6 +1080,7 @@ def test_22_a_hook_that_sleeps(peer: Peer) -> None:
             seen = [link.recv_frame(), link.recv_frame()]
             assert sorted(seen) == [(PING, b""), (PONG, b"still there?")]
         assert client.connected
+        assert not recorder.gave_up, "all that happened while the hook slept, not after it"
         recorder.released.set()
         assert recorder.of("on_disconnect") == []
 
@@ -1162,6 +1177,25 @@ def test_24_a_peer_that_asks_and_does_not_read_the_answers(peer: Peer) -> None:
     assert "pings come faster than their answers are taken" in str(reason)
 
 
+def test_24_commands_that_are_not_taken_are_bounded_in_number(peer: Peer) -> None:
+    """A command too many is refused; those before it wait, and get through when the peer reads again."""
+    with Incident(peer, send_timeout=TIMEOUT) as incident:
+        given, refusal = 0, ""
+        while not refusal and given < 50_000:
+            try:
+                incident.client.transfer("a", destination="x" * 1000)
+                given += 1
+            except NotConnected as error:
+                refusal = str(error)
+        assert "too many commands wait" in refusal
+        assert given >= 10_000
+        for _ in range(given):
+            assert incident.link.recv_frame()[0] == TEXT
+        incident.client.hangup("a")
+        assert json.loads(incident.link.recv_frame()[1])["uuid"] == "a"
+        assert incident.recorder.of("on_disconnect") == []
+
+
 @pytest.mark.parametrize("reading", [True, False], ids=["sent", "not sent yet"])
 def test_25_commands_that_wait_when_the_connection_is_lost(peer: Peer, reading: bool) -> None:
     """Each fails with the reason, once, whether it has been sent or not."""
@@ -1256,8 +1290,8 @@ def stopped(stack: contextlib.ExitStack, stage: str) -> float:
             link.send(message(SPEC))
             pool = stack.enter_context(ThreadPoolExecutor(1))
             stack.callback(released.set)
-            pool.submit(link.flood, change("a", event="updated") * 1000, released)
-            recorder.wait_for("on_chan_info", 1000)
+            pool.submit(link.flood, BURDEN * 1000, released)
+            recorder.wait_for("on_msg", 10)
         if stage == "blocked send":
             with contextlib.suppress(NotConnected):
                 for _ in range(9_000):

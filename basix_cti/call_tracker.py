@@ -142,7 +142,7 @@ class CallTracker:
         self._index: dict[str, _Live] = {}
         self._offers: dict[_Offer, str] = {}
         # Of calls that have ended: True for a channel that was seen, False for one that was only named.
-        self._past: OrderedDict[str, bool] = OrderedDict()
+        self._past: OrderedDict[str | None, bool] = OrderedDict()
         self._count = 0
         # For the event that is being taken in:
         self._touched: dict[int, tuple[_Live, bool]] = {}
@@ -239,7 +239,7 @@ class CallTracker:
                 return
         was: Phase = "new" if leg is None else leg.phase
         phase = _phase_of(channel, was)
-        other = channel.other_uuid
+        other = _other(channel)
         if live is None or leg is None:
             related, partner = self._related(channel, True)
             if live is None and related is None and not synthetic and self._is_late(channel, uuid):
@@ -308,7 +308,8 @@ class CallTracker:
         """What a rule tells of a call."""
         channel = leg.channel
         if rule == "ring":
-            if leg.phase == "calling" or leg.is_inbound or _is_attached(channel):
+            rings = leg.phase == "calling" or leg.is_inbound or _is_attached(channel)
+            if rings and not leg.ended:  # one that is told only at its end rings no longer
                 self._tell(live, "ringing")
         elif rule == "answer":
             self._tell(live, "ringing")
@@ -380,7 +381,7 @@ class CallTracker:
 
     def _related(self, channel: Channel, is_new: bool) -> tuple[_Live | None, str | None]:
         """The call that a channel says it belongs to, and the channel that it names there."""
-        other = channel.other_uuid
+        other = _other(channel)
         if other is not None:
             live = self._index.get(other)
             if live is not None:
@@ -396,12 +397,19 @@ class CallTracker:
         return None, other
 
     def _is_late(self, channel: Channel, uuid: str) -> bool:
-        """True for a channel of a call that has ended, which was told without it."""
-        return self._past.get(uuid) is False or (channel.other_uuid is not None and channel.other_uuid in self._past)
+        """True for a channel of a call that has ended, which was told without it.
+
+        One that is up, and named by nothing but a channel that was not seen, may live long: it gets a call of its own.
+        So does the leg of a caller who is sent back to a user, in the view of that user.
+        """
+        other = _other(channel)
+        if channel.is_hung_up:
+            return uuid in self._past or other in self._past
+        return other is not None and self._past.get(other) is True
 
     def _begin(self, channel: Channel, uuid: str) -> _Live:
         self._count += 1
-        created_for = channel.other_uuid if channel.direction == "outbound" else None
+        created_for = _other(channel) if channel.direction == "outbound" else None
         live = _Live(self._count, created_for or uuid, self._silent or channel.is_hung_up)
         self._live[live.number] = live
         return live
@@ -566,6 +574,11 @@ def _is_another(leg: Leg, channel: Channel, phase: Phase, partner: str | None) -
     if before is None or now is None:
         return False
     return (before.type, before.id, before.address) != (now.type, now.id, now.address)
+
+
+def _other(channel: Channel) -> str | None:
+    """The other channel that a channel names."""
+    return channel.other_uuid if channel.other_uuid != channel.uuid else None
 
 
 def _is_attached(channel: Channel) -> bool:

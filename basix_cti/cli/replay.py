@@ -26,6 +26,7 @@ def add_to(commands: SubParsers) -> None:
         "tail prints a PBX. With --serve, any client can connect to it as to a PBX, with any login.",
         examples="""
             replay calls.ctirec --speed max
+            replay calls.ctirec --speed max --calls
             replay calls.ctirec --handler my_program.screen:Screen --speed 10
             replay calls.ctirec --serve 8765
         """,
@@ -35,6 +36,7 @@ def add_to(commands: SubParsers) -> None:
     where.add_argument("--handler", metavar="MODULE:CLASS", help="call the hooks of this subclass of CTIHandler")
     where.add_argument("--serve", metavar="PORT", type=_port, help="serve it on this port of 127.0.0.1; 0 for any")
     where.add_argument("--json", action="store_true", help="print each event as a JSON object on a line of its own")
+    parser.add_argument("--calls", action="store_true", help="print what happens to calls, in place of objects")
     parser.add_argument(
         "--speed", type=_speed, default=1.0, help="how much faster than life, or max (default: %(default)s)"
     )
@@ -66,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.handler is not None:
         trouble = _play(recording, _handler(args.handler), args.speed, None, silent=False)
     else:
-        printer = Printer(sys.stdout, as_json=args.json, count=args.count)
+        printer = Printer(sys.stdout, as_json=args.json, calls=args.calls, count=args.count)
         trouble = _play(recording, printer, args.speed, printer.enough, silent=sys.stdout.isatty())
         printer.check()
     if trouble is not None:

@@ -138,7 +138,7 @@ class CallTracker:
 
     def __init__(self, picture: Picture) -> None:
         self._picture = picture
-        self._live: dict[int, _Live] = {}
+        self._live: dict[str, _Live] = {}
         self._index: dict[str, _Live] = {}
         self._offers: dict[_Offer, str] = {}
         # Of calls that have ended: True for a channel that was seen, False for one that was only named.
@@ -232,7 +232,7 @@ class CallTracker:
         ended = channel.is_hung_up
         if live is not None and leg is not None:
             if leg.ended:  # the PBX uses the uuid of an ended channel again
-                live = leg = None
+                leg = None
             elif not ended and not synthetic and _tells_nothing_new(leg, channel):
                 live.legs[uuid] = _with_channel(leg, channel)
                 live.refresh(False)
@@ -410,8 +410,10 @@ class CallTracker:
     def _begin(self, channel: Channel, uuid: str) -> _Live:
         self._count += 1
         created_for = _other(channel) if channel.direction == "outbound" else None
-        live = _Live(self._count, created_for or uuid, self._silent or channel.is_hung_up)
-        self._live[live.number] = live
+        id_ = created_for or uuid
+        if id_ in self._live:  # a uuid that is used again, of a channel that has left its call
+            id_ = f"{id_}#{self._count}"
+        live = self._live[id_] = _Live(self._count, id_, self._silent or channel.is_hung_up)
         return live
 
     def _add(self, live: _Live, channel: Channel, uuid: str) -> Leg:
@@ -472,7 +474,7 @@ class CallTracker:
             self._index[alias] = whole
         self._touched.pop(part.number, None)
         self._touched[whole.number] = (whole, False)
-        del self._live[part.number]
+        del self._live[part.id]
 
     def _move(self, uuid: str, young: _Live, old: _Live, since: int | None) -> None:
         """Have a leg go over to another call: it has ended in the one, and begins anew in the other."""
@@ -504,7 +506,7 @@ class CallTracker:
     def _end(self, live: _Live) -> None:
         self._touched[live.number] = (live, True)
         self._tell(live, "ended")
-        del self._live[live.number]
+        del self._live[live.id]
         for alias in live.aliases:
             if self._index.get(alias) is live:
                 del self._index[alias]

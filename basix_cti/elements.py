@@ -642,11 +642,11 @@ def message_waiting_of(fields_: UnknownElement) -> MessageWaiting:
                 return value
         return None
 
-    kind = take("target_type", "type")
+    kind = _text(take("target_type", "type"))
     if kind is None:
         kind = "group" if _first(extra, "user_id") is None and _first(extra, "group_id") is not None else "user"
     target_id = take("target_id", "id", f"{kind}_id")
-    name = take("target_name", "name", f"{kind}_name")
+    name = _text(take("target_name", "name", f"{kind}_name"))
     new, saved = take("new_messages", "new"), take("saved_messages", "saved")
     text = take("text", "mwi")
     if new is None and saved is None and text is not None:
@@ -654,6 +654,12 @@ def message_waiting_of(fields_: UnknownElement) -> MessageWaiting:
     elif text is None and not (new is None and saved is None):
         text = f"{new or 0}/{saved or 0}"
     return MessageWaiting(kind, target_id, name, _count(new), _count(saved), str(text or ""), extra)
+
+
+def _text(value: Json) -> str | None:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if value is None else str(value)
 
 
 def _count(value: Json) -> int | None:

@@ -357,7 +357,7 @@ class IOThread:
             selector.register(self._waker, selectors.EVENT_READ)
             selector.register(connection, selectors.EVENT_READ)
             while True:
-                self._read(connection)
+                looked = self._read(connection)
                 if self._waker.stopping and not connection.is_over():
                     connection.fail(Stopped("stopped by stop() on this side", _NORMAL))
                 if not connection.is_over():
@@ -365,7 +365,7 @@ class IOThread:
                 if connection.wants_write:
                     connection.flush()
                 if not connection.is_over():
-                    self._check_deadlines(connection, time.monotonic())
+                    self._check_deadlines(connection, time.monotonic(), looked)
                 if connection.lost is not None and (self._waker.stopping or not self._frames):
                     self._say_goodbye(connection, selector)
                     return connection.lost
@@ -380,18 +380,23 @@ class IOThread:
                     if any(key.fileobj is self._waker for key, _ in ready):
                         self._waker.drain()
 
-    def _read(self, connection: Connection) -> None:
-        """Take in what has arrived, for a moment at most: other things want to be looked at, too."""
+    def _read(self, connection: Connection) -> bool:
+        """Take in what has arrived, for a moment at most: other things want to be looked at, too.
+
+        Returns:
+            True if the socket was looked at, and no message was there. While there are some, more may wait behind them.
+        """
         if not self._frames and not connection.is_over():
             self._frames.extend(connection.receive())
             if self._tap is not None and self._frames:
                 self._tap_received(tuple(self._frames), time.time())
         if not self._frames:
-            return
+            return True
         now = time.time()
         end = time.monotonic() + _TURN
         while self._frames and not self._waker.stopping and time.monotonic() < end:
             self._take_some(connection, now)
+        return False
 
     def _take_some(self, connection: Connection, now: float) -> None:
         """Decode a few frames and hand over what they tell together: taking a lock for each costs as much again."""
@@ -457,7 +462,8 @@ class IOThread:
         with self._lock:
             self._watched = [watched for watched in self._watched if not watched.command._observe(event)]
 
-    def _check_deadlines(self, connection: Connection, now: float) -> None:
+    def _check_deadlines(self, connection: Connection, now: float, looked: bool) -> None:
+        """End the connection where the peer took too long; judge its silence only when the socket was ``looked`` at."""
         timing = self._timing
         if self._pinged_at is not None and connection.last_received > self._pinged_at:
             self._pinged_at = None
@@ -466,9 +472,9 @@ class IOThread:
             self._pinged_at = now
             connection.ping()
             connection.flush()
-        elif self._pinged_at is not None and now - self._pinged_at >= timing.ping_timeout:
+        elif looked and self._pinged_at is not None and now - self._pinged_at >= timing.ping_timeout:
             connection.lost = PingTimeout(f"nothing was received for {silence:.1f} s, not even an answer to a ping")
-        elif connection.partial_since is not None and now - connection.partial_since >= timing.frame_timeout:
+        elif looked and connection.partial_since is not None and now - connection.partial_since >= timing.frame_timeout:
             problem = f"a message was not complete after {timing.frame_timeout:g} s"
             connection.fail(ProtocolError(f"connection given up: {problem}", _PROTOCOL_ERROR, problem))
         elif connection.unsent_since is not None and now - connection.unsent_since >= timing.send_timeout:

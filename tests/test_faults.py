@@ -82,6 +82,7 @@ from basix_cti.errors import (
 )
 from basix_cti.etf import Atom
 from basix_cti.events import InfoEvent, UnknownMessage
+from basix_cti.protocol import Protocol
 from basix_cti.simulator import Simulator
 
 both = pytest.mark.parametrize("peer", ["ws", "wss"], indirect=True)
@@ -399,6 +400,38 @@ def test_07_any_byte_is_a_sign_of_life(peer: Peer) -> None:
                 break
         assert incident.client.connected
         assert incident.recorder.of("on_disconnect") == []
+
+
+def laborious(count: int) -> bytes:
+    """A bad frame that shows only after so many terms that it is one: there is something behind them."""
+    nils = b"\x6c" + struct.pack("!I", count) + b"\x6a" * (count + 1)
+    return frame(b"\x83P" + struct.pack("!I", len(nils) + 1) + zlib.compress(nils + b"\0"))
+
+
+def test_07_and_so_is_one_that_waits_to_be_read(
+    peer: Peer, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that is busy for long with what has arrived takes that neither for silence nor for a stall."""
+    sent = threading.Event()
+    begin = Protocol.new_connection
+
+    def begin_when_all_is_sent(protocol: Protocol) -> None:
+        assert sent.wait(TIMEOUT)
+        begin(protocol)
+
+    monkeypatch.setattr(Protocol, "new_connection", begin_when_all_is_sent)
+    # More than is read at once, so that the rest waits, and a message is cut in two, while the first part is decoded.
+    piece = (laborious(15_000) * 9 + change("a")) * 11 + message((Atom("msg"), bytes(4096))) * 16
+    with client_at(peer, recorder, ping_interval=0.03, ping_timeout=0.03, frame_timeout=0.03):
+        link = peer.accept()
+        link.read_request()
+        link.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * len(piece))
+        link.send(link.upgrade_answer() + message(SPEC) + piece * 2 + change("last"))
+        sent.set()
+        recorder.wait(lambda: "last" in [channel.uuid for channel in recorder.of("on_chan_info")])
+        assert len(recorder.of("on_connect")) == 1
+        assert len(recorder.of("on_error")) == 2 * 99
+        link.close()
 
 
 @both

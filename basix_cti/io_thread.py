@@ -419,6 +419,8 @@ class IOThread:
         try:
             event = self._protocol.receive(frame, now)
         except DecodeError as error:
+            # The frames that it came through hold all that was decoded before it, which the queue does not count.
+            error.__traceback__ = error.__context__ = None
             self._bad_frames += 1
             logger.warning("bad frame of %d bytes: %s", len(frame), error)
             if self._bad_frames >= _MAX_BAD_FRAMES and not connection.is_over():

@@ -76,6 +76,8 @@ class MessageParser:
         try:
             event = self._protocol.receive(bytes(frame), now)
         except DecodeError as error:
+            # The frames that it came through hold all that was decoded before it, for as long as a hook keeps it.
+            error.__traceback__ = error.__context__ = None
             event = Failed(error, received_at=now)
         return [] if event is None else self._tell(event)
 

@@ -901,6 +901,18 @@ def test_16_a_malformed_term(peer: Peer) -> None:
         assert [each.uuid for each in recorder.of("on_chan_info")] == ["staying"] * 3 + ["ending"]
 
 
+def test_16_nothing_is_kept_of_a_malformed_term(peer: Peer, recorder: Recorder) -> None:
+    """An error can wait for long to be told, and many of them; by their tracebacks they would hold what was decoded."""
+    with client_at(peer, recorder):
+        link = peer.accept().upgrade()
+        link.send(laborious(1000) + frame(b"\x83\x6c\x00\x00\x00\x02\x6a\x6e"))
+        for error in recorder.wait_for("on_error", 2):
+            assert isinstance(error, DecodeError)
+            assert error.__traceback__ is None
+            assert error.__context__ is None
+        link.close()
+
+
 ALPHABET = bytes(range(0x30, 0x7B))
 
 

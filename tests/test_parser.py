@@ -182,6 +182,8 @@ class TestFrames:
         (event,) = line.parser.handle_message(frame, AT)
         assert isinstance(event, Failed)
         assert isinstance(event.error, DecodeError)
+        assert event.error.__traceback__ is None, "it would hold what was decoded"
+        assert event.error.__context__ is None
         assert (event.received_at, event.synthetic) == (AT, False)
         assert line.told.calls == [("on_error", event.error)]
         line.send(info_event("user", "updated", (1,)))

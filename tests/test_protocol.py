@@ -298,6 +298,13 @@ class TestFirstGeneration:
         assert event.item == Group(id=21, name="サポート", mwi="2/1")
         assert event.mwi == MessageWaiting("group", 21, "サポート", 2, 1, "2/1")
 
+    @pytest.mark.parametrize("value", [True, False, 7, 1.5])
+    def test_mwi_info_with_a_name_that_is_no_text(self, value: Term) -> None:
+        spec = field_spec("mwi_info", ["target_type", "target_id", "target_name"])
+        event = Reader().expect(InfoEvent, spec, (Atom("mwi_info"), (value, 1, value)))
+        assert event.mwi is not None
+        assert event.mwi.target_type == event.mwi.target_name == str(value).lower()
+
     @pytest.mark.parametrize(
         ("fields", "values", "item"),
         [

@@ -40,7 +40,7 @@ class _Inherited:
 
     def watch(self) -> None:
         """Have forks noticed from now on, as the process that opens."""
-        if not self.pid:
+        if not self.pid and hasattr(os, "register_at_fork"):  # Windows has no fork
             os.register_at_fork(
                 before=lambda: _inherited.lock.acquire(),
                 after_in_parent=lambda: _inherited.lock.release(),

@@ -31,7 +31,8 @@ __all__ = ["CTIClient", "login_query"]
 logger = logging.getLogger(__name__)
 
 _STOP_TIMEOUT = 2.0
-_CTRL_C = 1.0  # on Windows, only a wait with a bound lets Ctrl-C through
+# A signal that comes in the moment before a wait begins, and on Windows any, is seen when the wait ends.
+_CTRL_C = 1.0
 
 
 class _Life:

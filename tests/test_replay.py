@@ -208,10 +208,13 @@ def test_speed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("basix_cti.recording.player.time.monotonic", lambda: now)
     replay(path, Recorder(), speed=10, stop=Clock())
-    assert waits == pytest.approx([0.0, 0.0, 0.0, 0.01, 0.09, 0.0, 360.0, 0.2])
+    assert max(waits) <= 1.0  # a signal in the moment before a wait is seen when that ends: Ctrl-C is not to be missed
+    assert waits[:2] == pytest.approx([0.01, 0.09])
+    assert sum(waits[2:-1]) == pytest.approx(360.0)
+    assert waits[-1] == pytest.approx(0.2)
     waits.clear()
     replay(path, Recorder(), stop=Clock())
-    assert set(waits) == {0.0}
+    assert waits == []
 
 
 @pytest.mark.parametrize("speed", [0, -1, float("nan"), float("inf")])

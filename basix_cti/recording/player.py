@@ -20,6 +20,9 @@ __all__ = ["Pace", "reason_of", "replay", "session_of"]
 
 logger = logging.getLogger(__name__)
 
+# A signal that comes in the moment before a wait begins is seen when the wait ends: a long one would miss Ctrl-C.
+_CTRL_C = 1.0
+
 
 def session_of(record: Record, number: int) -> Session:
     """The session that a ``connected`` record tells.
@@ -96,7 +99,10 @@ def replay(
             continue
         if record.kind == BEGIN:  # how long nobody was recording need not be waited for
             pace = Pace(speed)
-        if stop.wait(pace.delay(record.at)):
+        while (left := pace.delay(record.at)) > 0:
+            if stop.wait(min(left, _CTRL_C)):
+                return parser
+        if stop.is_set():
             return parser
         at = record.at
         if record.kind == DROPPED:

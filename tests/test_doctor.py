@@ -219,6 +219,17 @@ def test_it_works(simulator: Simulator, login: list[str], told: str, watched: st
     simulator.wait_connections(0)
 
 
+def test_a_busy_pbx_does_not_hold_it_up(simulator: Simulator) -> None:
+    """Events come all the time: what is waited for is the end of the present state, not silence."""
+    simulator.play(seed=1, calls_per_minute=600, speed=5)
+    environ = {"BASIX_CTI_TOKEN": simulator.token}
+    given = {"server": simulator.url, "domain": simulator.domain, "app_name": "busy", "full_events": True}
+    settings = Settings.load(given, environ=environ)
+    findings = {finding.step: finding for finding in diagnose(settings, timeout=600, listen=20)}
+    assert findings["field_specs"].status == "ok"
+    assert findings["events"].status == "ok"
+
+
 def test_in_words(simulator: Simulator) -> None:
     done = finish(start(simulator.url, "--domain", "test1.com", "--full-events", *QUIET, token=simulator.token))
     assert (done.returncode, done.stderr) == (0, "")

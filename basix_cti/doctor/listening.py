@@ -36,6 +36,7 @@ class _Heard:
         messages: how many there were.
         notice: ``connection_limit_reached`` or ``connection_replaced``, once the PBX has said that.
         present: of each element whose state came, how many objects there are.
+        present_at: when the latest of these came, by the monotonic clock.
         first_event: the first change.
         unknown: how often each kind of message came that this release does not know.
         bad: what was wrong with the messages that could not be decoded.
@@ -47,6 +48,7 @@ class _Heard:
         self.messages = 0
         self.notice: str | None = None
         self.present: dict[str, int] = {}
+        self.present_at = 0.0
         self.first_event: InfoEvent | None = None
         self.unknown: Counter[str] = Counter()
         self.bad: list[DecodeError] = []
@@ -64,6 +66,7 @@ class _Heard:
             self.notice = str(event.msg)
         elif isinstance(event, InitialInfo):
             self.present[event.element] = len(event.items)
+            self.present_at = time.monotonic()
         elif isinstance(event, InfoEvent):
             self.first_event = self.first_event or event
             if (moment := _moment_of(event)) is not None:
@@ -110,7 +113,7 @@ class Listening:
         if heard.messages:
             self._listen(self._timeout, lambda: "channel" in heard.present or len(heard.bad) >= _ENOUGH_BAD_FRAMES)
         if "channel" in heard.present:
-            self._listen_until_quiet()
+            self._listen_until_present()
         names: dict[str, Json] = {spec: list(each) for spec, each in fields.items()}
         present: dict[str, Json] = dict(heard.present)
         details: dict[str, Json] = {"fields": names, "present": present}
@@ -251,10 +254,10 @@ class Listening:
         while not enough() and self._turn(end):
             pass
 
-    def _listen_until_quiet(self) -> None:
-        """The present state comes in one go: go on until nothing has come for a moment."""
+    def _listen_until_present(self) -> None:
+        """The present state comes in one go: go on until no more of it has come for a moment, whatever happens else."""
         end = time.monotonic() + self._timeout
-        while self._turn(min(end, self._connection.last_received + _SETTLE)):
+        while self._turn(min(end, self._heard.present_at + _SETTLE)):
             pass
 
     def _turn(self, end: float) -> bool:

@@ -37,6 +37,7 @@ from .handler import CTIHandler
 from .limits import Limits
 from .parser import MessageParser
 from .state import Picture
+from .statistics import Statistics
 from .tap import Tap
 from .version import __version__
 
@@ -69,6 +70,7 @@ __all__ = [
     "QueuedChannel",
     "Session",
     "State",
+    "Statistics",
     "Tap",
     "Target",
     "Terminal",

@@ -24,6 +24,7 @@ from .io_thread import IOThread, Timing
 from .limits import DEFAULT_LIMITS, Limits
 from .proxy import Proxy
 from .state import Picture, Tracker
+from .statistics import Counters, Lag, Statistics
 from .tap import Tap
 
 __all__ = ["CTIClient", "login_query"]
@@ -212,6 +213,7 @@ class CTIClient:
         self._bounds = (max_queued_events, max_queued_bytes)
         self._tracker = Tracker()
         self._calls = CallTracker(self._tracker.picture)
+        self._counters = Counters()
         self._sessions = 0
         self._changed = threading.Condition()
         # Reentrant, because a signal handler may call stop() in the midst of anything.
@@ -252,6 +254,7 @@ class CTIClient:
             max_events=self._bounds[0],
             max_bytes=self._bounds[1],
             told=self._notify,
+            counters=self._counters,
             name=self._name,
         )
         io = IOThread(
@@ -269,6 +272,7 @@ class CTIClient:
             tap=self._tap,
             return_when_replaced=self._return_when_replaced,
             stop_on_auth_error=self._stop_on_auth_error,
+            counters=self._counters,
             name=self._name,
         )
         return _Life(io, dispatcher)
@@ -402,6 +406,56 @@ class CTIClient:
         self._check_process()
         life = self._life
         return 0 if life is None else life.dispatcher.waiting
+
+    @property
+    def statistics(self) -> Statistics:
+        """The client in numbers, as they are now: what arrived, was told, went wrong, and waits.
+
+        Raises:
+            ForkedError: this process is a fork of the one that started the client.
+        """
+        self._check_process()
+        life, counters = self._life, self._counters
+        return Statistics(
+            connected=life is not None and life.io.connected.is_set(),
+            ready=life is not None and self._is_ready(life.io),
+            connected_at=None if life is None else life.io.connected_at,
+            seconds_since_received=None if life is None else life.io.silence(),
+            connections=counters.connections,
+            disconnections=dict(counters.disconnections),
+            errors=counters.all_errors(),
+            messages=counters.messages,
+            received_bytes=counters.received_bytes,
+            events=dict(counters.events),
+            synthetic_events=counters.synthetic_events,
+            overflows=counters.overflows,
+            dropped_messages=counters.dropped_messages,
+            queued_events=0 if life is None else life.dispatcher.waiting,
+            queued_bytes=0 if life is None else life.dispatcher.waiting_bytes,
+            queue_delay=0.0 if life is None else life.dispatcher.delay,
+            max_queued_events=self._bounds[0],
+            max_queued_bytes=self._bounds[1],
+            lag=Lag(tuple(counters.lag_counts), counters.lag_seconds),
+            hook_seconds=counters.hook_seconds,
+        )
+
+    def trouble(self, patience: float = 30.0) -> str | None:
+        """What keeps the client's threads from their work, in a few words; None if both are alive and move.
+
+        To be without a connection is no trouble: the client is at work to get one. That it was not started, was
+        stopped or has ended by itself is; so is a hook that does not return.
+
+        Args:
+            patience: how many seconds a thread may stand still where it should move.
+
+        Raises:
+            ForkedError: this process is a fork of the one that started the client.
+        """
+        self._check_process()
+        life = self._life
+        if life is None:
+            return "the client is not running"
+        return life.io.trouble(patience) or life.dispatcher.trouble(patience)
 
     def wait_connected(self, timeout: float | None = None) -> bool:
         """Wait until a connection is up. The full state follows it: see :meth:`wait_ready`.

@@ -15,6 +15,7 @@ from .events import Connected, Disconnected, Event, Failed, InfoEvent, InitialIn
 from .forks import current_process, has_left
 from .handler import CTIHandler, deliver
 from .state import Picture, Tracker
+from .statistics import Counters
 
 __all__ = ["Dispatcher"]
 
@@ -51,6 +52,7 @@ class Dispatcher:
         max_events: how many events may wait.
         max_bytes: how many bytes of messages may wait.
         told: called after the full state of an element was told, in the dispatcher thread.
+        counters: where to count; they go on from life to life.
         name: what the thread's name starts with.
     """
 
@@ -64,6 +66,7 @@ class Dispatcher:
         max_events: int,
         max_bytes: int,
         told: Callable[[], None],
+        counters: Counters,
         name: str,
     ) -> None:
         self.newest: Picture = Picture() if former is None else former.newest._copy()
@@ -74,12 +77,14 @@ class Dispatcher:
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._told = told
+        self._counters = counters
         self._queue: deque[tuple[Event, int]] = deque()
         self._bytes = 0
         self._overflow: _Overflow | None = None
         self._changed = threading.Condition()
         self._closed = False
         self._in_session = False
+        self._hook_began: float | None = None  # monotonic; None while no hook runs
         self._pid = current_process()
         self._thread = threading.Thread(target=self._run, name=f"{name}-dispatcher", daemon=True)
 
@@ -87,6 +92,34 @@ class Dispatcher:
     def waiting(self) -> int:
         """How many events wait to be told."""
         return len(self._queue)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How many bytes of messages that is."""
+        return self._bytes
+
+    @property
+    def delay(self) -> float:
+        """How long the oldest event has waited, in seconds; 0 where none waits."""
+        try:
+            return max(0.0, time.time() - self._queue[0][0].received_at)
+        except IndexError:
+            return 0.0
+
+    def trouble(self, patience: float) -> str | None:
+        """What keeps the thread from telling events; None for nothing.
+
+        Args:
+            patience: for how many seconds the hooks for one event may run.
+        """
+        if self._thread.ident is not None and not self._thread.is_alive():
+            return f"the thread {self._thread.name} has ended"
+        began = self._hook_began
+        if began is not None and (ran := time.monotonic() - began) > patience:
+            return (
+                f"a hook has been running for {ran:.0f} s in the thread {self._thread.name}; {self.waiting} events wait"
+            )
+        return None
 
     # From the I/O thread
 
@@ -127,9 +160,11 @@ class Dispatcher:
             if full and self._overflow is None:
                 logger.warning("hooks are too slow: %d events wait, further ones are dropped", len(self._queue))
                 self._overflow = _Overflow()
+                self._counters.overflows += 1
                 self._changed.notify()
             if self._overflow is not None:
                 self._overflow.count += 1
+                self._counters.dropped_messages += 1
                 self._overflow.received_at = event.received_at
                 if isinstance(event, InitialInfo):
                     self._overflow.missed.add(event.element)
@@ -181,14 +216,18 @@ class Dispatcher:
         logger.debug("dispatcher thread started")
         while True:
             batch, overflow, newest = self._next()
+            began = time.monotonic()
+            since_epoch = time.time() - began
             for event, size in batch:
                 if not (size and self._closed):
+                    self._counters.waited(time.monotonic() + since_epoch - event.received_at)
                     self._tell(self._tracker.track(event))
             if overflow is not None and newest is not None:
                 self._tell(iter([Overflowed(overflow.count, received_at=overflow.received_at)]))
                 self._tell(self._tracker.catch_up(newest, overflow.missed, overflow.received_at), droppable=True)
             elif not batch:
                 break
+            self._counters.hook_seconds += time.monotonic() - began
         logger.debug("dispatcher thread ended")
 
     def _end(self) -> None:
@@ -216,7 +255,9 @@ class Dispatcher:
             for event in self._calls.follow(events):
                 if droppable and self._closed:
                     break
-                deliver(self._handler, event, guard=BaseException)
+                self._hook_began = time.monotonic()
+                self._counters.told(event)
+                deliver(self._handler, event, guard=BaseException, raised=self._counters.hook_raised)
                 if has_left(self._pid):
                     logger.error("a process forked inside a hook ends with the hook: end it there, with os._exit()")
                     raise SystemExit  # ends this thread, the only one here; the parent's goes on
@@ -225,3 +266,4 @@ class Dispatcher:
         except Exception as error:
             logger.exception("an event could not be told; please report this as a bug of basix_cti")
             deliver(self._handler, Failed(error, received_at=time.time()), guard=BaseException)
+        self._hook_began = None

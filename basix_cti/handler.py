@@ -183,13 +183,20 @@ class CTIHandler:
 HOOKS = tuple(name for name in vars(CTIHandler) if name.startswith("on_"))
 
 
-def deliver(handler: CTIHandler, event: Event, *, guard: type[BaseException] = Exception) -> None:
+def deliver(
+    handler: CTIHandler,
+    event: Event,
+    *,
+    guard: type[BaseException] = Exception,
+    raised: Callable[[], None] | None = None,
+) -> None:
     """Call the hooks for one event. No lock is held meanwhile.
 
     Args:
         handler: whose hooks.
         event: what to tell.
         guard: what a hook may raise without stopping the later ones; it is logged and given to ``on_error``.
+        raised: called for each hook that did; None for nothing.
     """
 
     def call(hook: Callable[..., None], *args: object) -> None:
@@ -197,8 +204,10 @@ def deliver(handler: CTIHandler, event: Event, *, guard: type[BaseException] = E
             hook(*args)
         except guard as error:
             logger.exception("%s raised %s; the next event still comes", _name_of(hook), type(error).__name__)
+            if raised is not None:
+                raised()
             if not isinstance(event, Failed):
-                deliver(handler, Failed(error, received_at=event.received_at), guard=guard)
+                deliver(handler, Failed(error, received_at=event.received_at), guard=guard, raised=raised)
 
     call(handler.on_event, event)
     if isinstance(event, InfoEvent):

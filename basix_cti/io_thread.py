@@ -34,6 +34,7 @@ from .forks import opened
 from .limits import Limits
 from .protocol import Protocol
 from .proxy import Proxy
+from .statistics import Counters
 from .tap import Tap
 from .transport import Aside, Connection, Interrupted, Waker, connect
 
@@ -100,6 +101,7 @@ class IOThread:
         tap: sees every message; None for none.
         return_when_replaced: connect again after ``connection_replaced``.
         stop_on_auth_error: end after a refused login.
+        counters: where to count; they go on from life to life.
         name: of the thread.
 
     Attributes:
@@ -108,6 +110,7 @@ class IOThread:
         ended: set when the thread has ended or is about to, by itself or by :meth:`stop`.
         fatal: why it ended by itself; None while it runs, or when it was stopped.
         last_error: the latest failure to connect, or end of a connection; None before the first.
+        connected_at: when the connection that is up was made, seconds since the epoch; None without one.
     """
 
     def __init__(
@@ -127,12 +130,14 @@ class IOThread:
         tap: Tap | None,
         return_when_replaced: bool,
         stop_on_auth_error: bool,
+        counters: Counters,
         name: str,
     ) -> None:
         self.connected = threading.Event()
         self.ended = threading.Event()
         self.fatal: CTIError | None = None
         self.last_error: CTIError | None = None
+        self.connected_at: float | None = None
         self._endpoint = endpoint
         self._query = query
         self._auth = auth
@@ -155,6 +160,8 @@ class IOThread:
         self._frames: deque[bytes] = deque()
         self._former: IOThread | None = former
         self._tap = tap
+        self._counters = counters
+        self._due = time.monotonic()  # when the thread will next move, unless it is kept from that
         self.session = 0
         self._bad_frames = 0
         self._pinged_at: float | None = None
@@ -197,6 +204,20 @@ class IOThread:
         connection = self._connection
         return None if connection is None else max(0.0, time.monotonic() - connection.last_received)
 
+    def trouble(self, patience: float) -> str | None:
+        """What keeps the thread from its work, connected or not; None for nothing.
+
+        Args:
+            patience: how many seconds it may be late.
+        """
+        if self.ended.is_set():
+            return f"the client has ended: {self.fatal}" if self.fatal is not None else "the client has ended"
+        if self._thread.ident is not None and not self._thread.is_alive():
+            return f"the thread {self._thread.name} has ended"
+        if self._former is None and (late := time.monotonic() - self._due) > patience:
+            return f"the thread {self._thread.name} has not moved for {late:.0f} s"
+        return None
+
     # In the I/O thread
 
     def _run(self) -> None:
@@ -204,6 +225,7 @@ class IOThread:
         try:
             while self._former is not None and not self._waker.stopping:
                 if self._former.join(_TURN):
+                    self._due = time.monotonic()
                     self._former = None
             self._live()
         finally:
@@ -227,7 +249,7 @@ class IOThread:
                 self._report_bug(error)
             else:
                 self._told_failure = None
-                began = time.monotonic()
+                self._due = began = time.monotonic()
                 lost = self._serve(connection)
                 slow = isinstance(lost, ConnectionLimitReached | ConnectionReplaced)
                 if time.monotonic() - began >= self._timing.stable_after:
@@ -241,6 +263,7 @@ class IOThread:
 
     def _connect(self) -> Connection:
         logger.debug("connecting to %s", self._endpoint.url)
+        self._due = time.monotonic() + self._timing.connect_timeout
         return connect(
             self._endpoint,
             self._query,
@@ -257,6 +280,7 @@ class IOThread:
     def _failed(self, error: ConnectError) -> None:
         # The frames that it came through hold the login, and some tools show the variables of a traceback.
         error.__traceback__ = error.__context__ = None
+        self._counters.errors[type(error).__name__] += 1
         self.last_error = error
         if isinstance(error, AuthError) and self._stop_on_auth_error:
             self._end(error)
@@ -279,7 +303,7 @@ class IOThread:
         bound = min(timing.reconnect_max, timing.reconnect_min * 2.0 ** min(failures, 30))
         delay = timing.reconnect_max if slow else random.uniform(timing.reconnect_min, bound)
         logger.info("connecting again in %.1f s", delay)
-        end = time.monotonic() + delay
+        self._due = end = time.monotonic() + delay
         while not self._waker.stopping and (left := end - time.monotonic()) > 0:
             self._waker.wait(left)
 
@@ -287,6 +311,7 @@ class IOThread:
         now = time.time()
         session = Session(self._numbers(), self._endpoint.url, connection.peer, connection.tls, now)
         self.session = session.number
+        self._counters.connections += 1
         logger.info("connected to %s (session %d)", self._endpoint.url, session.number)
         self._protocol.new_connection()
         self._bad_frames = 0
@@ -295,6 +320,7 @@ class IOThread:
         self._tell_tap(lambda tap: tap.connected(session, now))
         self._tell(Connected(session, received_at=now))
         self._connection = connection
+        self.connected_at = now
         self.connected.set()
         self._changed()
         try:
@@ -308,6 +334,8 @@ class IOThread:
             self._submitted.clear()
             self._watched.clear()
         self._connection = None
+        self.connected_at = None
+        self._counters.disconnections[type(lost).__name__] += 1
         connection.abandon()
         for command in waiting:
             command._fail(lost)
@@ -346,6 +374,7 @@ class IOThread:
 
     def _report_bug(self, error: BaseException) -> None:
         logger.error("please report this as a bug of basix_cti", exc_info=error)
+        self._counters.errors["bug"] += 1
         error.__traceback__ = error.__context__ = None
         self._tell(Failed(error, received_at=time.time()))
 
@@ -357,6 +386,7 @@ class IOThread:
             selector.register(self._waker, selectors.EVENT_READ)
             selector.register(connection, selectors.EVENT_READ)
             while True:
+                self._due = time.monotonic()
                 looked = self._read(connection)
                 if self._waker.stopping and not connection.is_over():
                     connection.fail(Stopped("stopped by stop() on this side", _NORMAL))
@@ -376,7 +406,10 @@ class IOThread:
                     events = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
                     selector.modify(connection, events)
                 if not connection.has_more and not self._frames and not self._may_send(connection):
-                    ready = selector.select(self._until_next(connection, time.monotonic()))
+                    now = time.monotonic()
+                    left = self._until_next(connection, now)
+                    self._due = now + left
+                    ready = selector.select(left)
                     if any(key.fileobj is self._waker for key, _ in ready):
                         self._waker.drain()
 
@@ -388,6 +421,8 @@ class IOThread:
         """
         if not self._frames and not connection.is_over():
             self._frames.extend(connection.receive())
+            self._counters.messages += len(self._frames)
+            self._counters.received_bytes += sum(map(len, self._frames))
             if self._tap is not None and self._frames:
                 self._tap_received(tuple(self._frames), time.time())
         if not self._frames:
@@ -421,6 +456,7 @@ class IOThread:
         except DecodeError as error:
             # The frames that it came through hold all that was decoded before it, which the queue does not count.
             error.__traceback__ = error.__context__ = None
+            self._counters.errors[type(error).__name__] += 1
             self._bad_frames += 1
             logger.warning("bad frame of %d bytes: %s", len(frame), error)
             if self._bad_frames >= _MAX_BAD_FRAMES and not connection.is_over():

@@ -15,6 +15,7 @@ from basix_cti.dispatcher import Dispatcher
 from basix_cti.errors import ConnectionLost, Stopped
 from basix_cti.events import Connected, Disconnected, InfoEvent, InitialInfo, Msg, Session
 from basix_cti.state import Tracker
+from basix_cti.statistics import Counters
 from basix_cti.testing import TIMEOUT, Recorder
 
 
@@ -44,7 +45,17 @@ def tracker() -> Tracker:
 
 def new_life(gate: Gate, tracker: Tracker, former: Dispatcher | None = None) -> Dispatcher:
     calls = CallTracker(tracker.picture)
-    dispatcher = Dispatcher(gate, tracker, calls, former, max_events=5, max_bytes=1000, told=lambda: None, name="test")
+    dispatcher = Dispatcher(
+        gate,
+        tracker,
+        calls,
+        former,
+        max_events=5,
+        max_bytes=1000,
+        told=lambda: None,
+        counters=Counters(),
+        name="test",
+    )
     dispatcher.start()
     return dispatcher
 

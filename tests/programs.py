@@ -1,0 +1,148 @@
+"""Programs and servers in processes of their own, and the files that pages of the documentation show."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from basix_cti.simulator import Simulator
+
+TIMEOUT = 30.0
+ROOT = Path(__file__).parent.parent
+
+
+def captions(page: Path) -> list[str]:
+    """The names of all files that a page shows."""
+    return re.findall(r"^   :caption: (.+)$", page.read_text("utf-8"), re.MULTILINE)
+
+
+def printed(page: Path, caption: str) -> str:
+    """The file of this name, as the page shows it."""
+    pattern = rf"^\.\. code-block:: \w+\n   :caption: {re.escape(caption)}\n\n((?:    .*\n|\n)+)"
+    found = re.findall(pattern, page.read_text("utf-8"), re.MULTILINE)
+    assert len(found) == 1, f"{caption} is shown {len(found)} times"
+    return textwrap.dedent(found[0])
+
+
+class Project:
+    """A folder with a program in it, and the environment that it runs in."""
+
+    def __init__(self, folder: Path, simulator: Simulator) -> None:
+        self.folder = folder
+        self.environment = {
+            # Unbuffered, a line that is printed in parts gets mixed with those of other processes.
+            **{name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+            "BASIX_CTI_SERVER": simulator.url,
+            "BASIX_CTI_DOMAIN": simulator.domain,
+            "BASIX_CTI_TOKEN": simulator.token,
+            "HOME": str(folder),  # Gunicorn puts its control socket there
+            "PYTHONPATH": str(ROOT),
+            "PYTHONWARNINGS": "ignore",
+        }
+
+    def write(self, name: str, text: str) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+
+    def run(self, *arguments: str) -> Program:
+        return Program([sys.executable, *arguments], self.folder, self.environment)
+
+
+class Program:
+    """A running program with all that it prints."""
+
+    def __init__(self, command: list[str], folder: Path, environment: dict[str, str]) -> None:
+        self.lines: list[str] = []
+        self._changed = threading.Condition()
+        self.process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._changed:
+                self.lines.append(line.rstrip("\n"))
+                self._changed.notify_all()
+
+    def matches(self, pattern: str) -> list[re.Match[str]]:
+        return [match for line in list(self.lines) if (match := re.search(pattern, line))]
+
+    def wait(self, pattern: str, count: int = 1) -> list[re.Match[str]]:
+        """Wait until ``count`` lines match; these."""
+        self.wait_until(lambda: len(self.matches(pattern)) >= count, f"{count} times {pattern!r}")
+        return self.matches(pattern)
+
+    def wait_until(self, reached: Callable[[], bool], what: str) -> None:
+        with self._changed:
+            assert self._changed.wait_for(reached, TIMEOUT), "\n".join([f"no {what} in:", *self.lines])
+
+    def heard(self, pattern: str, count: int, timeout: float) -> bool:
+        """Wait, at most so long, until ``count`` lines match; whether they do."""
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self.matches(pattern)) >= count, timeout)
+
+    def end(self) -> int:
+        """Ask it to end; its status."""
+        self.process.terminate()
+        return self.process.wait(TIMEOUT)
+
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(TIMEOUT)
+        self._reader.join(TIMEOUT)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        if error is not None:
+            print(*self.lines, sep="\n")
+
+
+def get(port: int) -> str:
+    """What a web server answers to a request for ``/``."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+    try:
+        connection.request("GET", "/")
+        response = connection.getresponse()
+        body = response.read().decode()
+        assert response.status == 200, body
+        return body
+    finally:
+        connection.close()
+
+
+def gunicorn(project: Project, worker: str, preload: bool, *more: str) -> Program:
+    """Gunicorn with the project's ``wsgi:application``, on a free port."""
+    threads = ["--threads", "4"] if worker == "gthread" else []
+    options = ["--bind", "127.0.0.1:0", "--worker-class", worker, *threads, *(["--preload"] if preload else []), *more]
+    return project.run("-m", "gunicorn", *options, "wsgi:application")
+
+
+def port_of(program: Program) -> int:
+    """The port that Gunicorn listens on."""
+    return int(program.wait(r"Listening at: http://127\.0\.0\.1:(\d+)")[0][1])

@@ -1,0 +1,68 @@
+"""Telephone numbers taken out of what a board gives; extensions stay."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+from ..values import Json
+from .view import TABLES, Row
+
+__all__ = ["FIELDS", "mask_number", "mask_text", "masked"]
+
+FIELDS: dict[str, Literal["plain", "text", "number"]] = {
+    **dict.fromkeys(("number", "peer_number", "target_number"), "number"),
+    **dict.fromkeys(("name", "label", "presence", "caller", "customer", "organization", "group", "target"), "text"),
+    **dict.fromkeys(("answered_by", "parker", "peer"), "text"),
+    **dict.fromkeys(("id", "extension", "peer_extension", "type", "state", "doing", "reason", "direction"), "plain"),
+    **dict.fromkeys(("waiting", "talking", "longest_since", "since", "offered", "members", "logged_in"), "plain"),
+    **dict.fromkeys(("member_ids", "user_ids", "group_ids", "group_id", "call", "calls", "customers"), "plain"),
+    **dict.fromkeys(("mwi_new", "mwi_saved", "dnd", "forwarding", "registered", "partial", "uncertain"), "plain"),
+    "slot": "plain",
+}
+"""Where telephone numbers can stand in a row: a field is one, or a text that may hold some, or never holds any."""
+
+# Six digits or more, with what people write between them; extensions and years are shorter.
+_NUMBER = re.compile(r"\d(?:[\s\-\u2010-\u2015\u2212\uff0d\u30fc().\u30fb]{0,2}\d){5,}")
+
+
+def mask_number(text: str) -> str:
+    """A telephone number of which only the last two digits can be read; none of a short one."""
+    count = sum(char.isdigit() for char in text)
+    hidden = count - (2 if count > 6 else 0)
+    told, seen = [], 0
+    for char in text:
+        seen += char.isdigit()
+        told.append("*" if char.isdigit() and seen <= hidden else char)
+    return "".join(told)
+
+
+def mask_text(text: str) -> str:
+    """A text with all that looks like a telephone number masked: six digits or more."""
+    return _NUMBER.sub(lambda match: mask_number(match[0]), text)
+
+
+def masked(told: Mapping[str, Json]) -> Row:
+    """What a board gave, without telephone numbers.
+
+    Args:
+        told: what ``snapshot()``, ``changes()`` or ``header()`` of a board returned, or a row of it; left as it is.
+    """
+    if "id" in told:
+        return {field: _masked(field, value) for field, value in told.items()}
+    result: Row = dict(told)
+    for table in TABLES:
+        rows = told.get(table)
+        if isinstance(rows, dict):
+            result[table] = rows | {"changed": [masked(row) for row in rows["changed"]]}
+        elif rows is not None:
+            result[table] = [masked(row) for row in rows]
+    return result
+
+
+def _masked(field: str, value: Json) -> Json:
+    kind = FIELDS.get(field, "number")
+    if kind == "plain" or not isinstance(value, str):
+        return value
+    return mask_text(value) if kind == "text" else mask_number(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Sequence
 
 from ..calls import OUTCOMES
 from ..elements import Channel, Element, Key
@@ -58,7 +58,7 @@ class Board(CTIHandler):
 
     * ``id``, ``name``, ``label``, ``extension``, ``presence`` (as sent).
     * ``state``: ``ringing`` (also while it rings at the one whom they call), ``talking``, ``free`` or ``away``.
-    * ``doing``: of somebody in a call, the :data:`~basix_cti.calls.Phase`, such as ``conference``. ``reason``: why
+    * ``doing``: of somebody in a call, the phase of their leg, such as ``talking`` or ``conference``. ``reason``: why
       they are away: ``do not disturb``, ``forwarding``, or ``no telephone`` where none of theirs is registered.
     * ``peer``, ``peer_number``, ``peer_extension``: with whom; ``direction``: ``in`` or ``out``, as they see it.
     * ``since``: since when; ``call``: its id; ``calls``: how many they are in.
@@ -259,7 +259,7 @@ class Board(CTIHandler):
         with self._lock:
             return self._rows.lists(table)
 
-    def select(self, groups: Collection[str] = (), users: Collection[str] = ()) -> Selection:
+    def select(self, groups: Sequence[str] = (), users: Sequence[str] = ()) -> Selection:
         """The selection of these groups and users, each by name, label, extension or id; no names, no bound.
 
         Raises:
@@ -268,7 +268,7 @@ class Board(CTIHandler):
         with self._lock:
             self._rows.refresh()
             chosen: dict[Table, frozenset[Key] | None] = {}
-            tables: tuple[tuple[Table, str, Collection[str]], ...] = (
+            tables: tuple[tuple[Table, str, Sequence[str]], ...] = (
                 ("groups", "group", groups),
                 ("people", "user", users),
             )

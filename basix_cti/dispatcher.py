@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from .call_tracker import CallTracker
 from .errors import ConnectionLost
@@ -17,7 +18,7 @@ from .handler import CTIHandler, deliver
 from .state import Picture, Tracker
 from .statistics import Counters
 
-__all__ = ["Dispatcher"]
+__all__ = ["Dispatcher", "Sink"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,47 @@ class _Overflow:
     count: int = 0
     missed: set[str] = field(default_factory=set)
     received_at: float = 0.0
+
+
+class Sink(Protocol):
+    """Who gets the events of a client's I/O thread: a dispatcher, or what passes them on in another way."""
+
+    @property
+    def newest(self) -> Picture:
+        """What has arrived so far; it belongs to the I/O thread."""
+
+    @property
+    def waiting(self) -> int:
+        """How many events wait to be told."""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How many bytes of messages these hold."""
+
+    @property
+    def delay(self) -> float:
+        """Seconds that the oldest of them has waited; 0.0 if none waits."""
+
+    def trouble(self, patience: float) -> str | None:
+        """What keeps it from telling, for ``patience`` seconds at least; None for nothing."""
+
+    def offer(self, event: Event, size: int) -> None:
+        """As :meth:`offer_all`, for one event."""
+
+    def offer_all(self, events: list[tuple[Event, int]]) -> None:
+        """Take events, in order, each with the bytes it may take in memory; called in the I/O thread."""
+
+    def start(self) -> None:
+        """Begin to tell."""
+
+    def close(self, reason: ConnectionLost) -> None:
+        """Tell nothing more but the end of the connection."""
+
+    def join(self, timeout: float) -> bool:
+        """Wait, at most ``timeout`` seconds, until nothing is told any more; whether that is so."""
+
+    def is_inside_hook(self) -> bool:
+        """True in a thread that calls hooks."""
 
 
 class Dispatcher:

@@ -3,47 +3,41 @@
 from __future__ import annotations
 
 import logging
-import random
 import selectors
 import ssl
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 from .auth import Auth
-from .commands import Command
-from .dispatcher import Dispatcher
+from .base_thread import ClientThread, Timing
+from .dispatcher import Sink
 from .endpoint import Endpoint
 from .errors import (
-    AuthError,
-    ConnectError,
     ConnectionLimitReached,
     ConnectionLost,
     ConnectionReplaced,
-    CTIError,
     DecodeError,
     PingTimeout,
     ProtocolError,
     SendTimeout,
     Stopped,
 )
-from .events import Connected, Disconnected, Event, Failed, InfoEvent, Session, SystemMsg
+from .events import Event, Failed, Session, SystemMsg
 from .forks import opened
 from .limits import Limits
 from .protocol import Protocol
 from .proxy import Proxy
 from .statistics import Counters
 from .tap import Tap
-from .transport import Aside, Connection, Interrupted, Waker, connect
+from .transport import Aside, Connection, connect
 
-__all__ = ["IOThread", "Timing"]
+__all__ = ["IOThread"]
 
 logger = logging.getLogger(__name__)
 
 _MAX_BAD_FRAMES = 10
-_MAX_COMMANDS = 10_000
 _SEND_AHEAD = 256 * 1024
 _BATCH = 32
 _TURN = 0.05
@@ -54,63 +48,16 @@ _NORMAL = 1000
 _GOODBYE = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """All delays of a connection, in seconds; see :class:`~basix_cti.CTIClient`."""
-
-    connect_timeout: float = 10.0
-    ping_interval: float = 20.0
-    ping_timeout: float = 10.0
-    frame_timeout: float = 30.0
-    send_timeout: float = 10.0
-    command_timeout: float = 60.0
-    reconnect_min: float = 1.0
-    reconnect_max: float = 60.0
-    stable_after: float = 30.0
-
-    def __post_init__(self) -> None:
-        for name in self.__slots__:
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-                raise ValueError(f"{name} must be a positive number of seconds, not {value!r}")
-        if self.reconnect_min > self.reconnect_max:
-            raise ValueError("reconnect_min must not be greater than reconnect_max")
-
-
-class _Watched:
-    """A command whose effect is looked for, and until when, by the monotonic clock in seconds."""
-
-    __slots__ = ("command", "until")
-
-    def __init__(self, command: Command, until: float) -> None:
-        self.command = command
-        self.until = until
-
-
-class IOThread:
-    """One life of a client's connection, from ``start`` to ``stop``.
+class IOThread(ClientThread[Connection]):
+    """The thread whose sessions are connections to the PBX itself.
 
     Args:
         endpoint, query, auth, context: where to connect, and how to log in.
-        timing, limits: bounds in time and size.
-        dispatcher: who gets the events.
-        numbers: gives each session its number.
-        changed: called when ``connected`` or ``ended`` has changed, in the I/O thread.
-        former: that of the life before; this one begins when it has ended. None for none.
+        timing, sink, numbers, changed, former, return_when_replaced, stop_on_auth_error, counters, name: as for
+            :class:`~basix_cti.base_thread.ClientThread`.
+        limits: bounds for one message.
         proxy: through which to connect; None for none.
         tap: sees every message; None for none.
-        return_when_replaced: connect again after ``connection_replaced``.
-        stop_on_auth_error: end after a refused login.
-        counters: where to count; they go on from life to life.
-        name: of the thread.
-
-    Attributes:
-        connected: set while a connection is up.
-        session: the number of the latest connection; 0 before the first.
-        ended: set when the thread has ended or is about to, by itself or by :meth:`stop`.
-        fatal: why it ended by itself; None while it runs, or when it was stopped.
-        last_error: the latest failure to connect, or end of a connection; None before the first.
-        connected_at: when the connection that is up was made, seconds since the epoch; None without one.
     """
 
     def __init__(
@@ -121,10 +68,10 @@ class IOThread:
         context: ssl.SSLContext | None,
         timing: Timing,
         limits: Limits,
-        dispatcher: Dispatcher,
+        sink: Sink,
         numbers: Callable[[], int],
         changed: Callable[[], None],
-        former: IOThread | None,
+        former: ClientThread[Any] | None,
         *,
         proxy: Proxy | None,
         tap: Tap | None,
@@ -133,137 +80,34 @@ class IOThread:
         counters: Counters,
         name: str,
     ) -> None:
-        self.connected = threading.Event()
-        self.ended = threading.Event()
-        self.fatal: CTIError | None = None
-        self.last_error: CTIError | None = None
-        self.connected_at: float | None = None
+        super().__init__(
+            endpoint.url,
+            timing,
+            sink,
+            numbers,
+            changed,
+            former,
+            return_when_replaced=return_when_replaced,
+            stop_on_auth_error=stop_on_auth_error,
+            counters=counters,
+            name=name,
+        )
         self._endpoint = endpoint
         self._query = query
         self._auth = auth
         self._context = context
         self._proxy = proxy
-        self._timing = timing
         self._limits = limits
-        self._dispatcher = dispatcher
-        self._numbers = numbers
-        self._changed = changed
-        self._return_when_replaced = return_when_replaced
-        self._stop_on_auth_error = stop_on_auth_error
-        self._waker = opened(Waker)
         self._look_up = Aside(f"{name}-lookup", f"the look-up of {(proxy or endpoint).host}")
         self._fetch = Aside(f"{name}-ticket", "fetching a ticket")
         self._protocol = Protocol(limits)
-        self._lock = threading.Lock()
-        self._submitted: deque[Command] = deque()
-        self._watched: list[_Watched] = []
         self._frames: deque[bytes] = deque()
-        self._former: IOThread | None = former
         self._tap = tap
-        self._counters = counters
-        self._due = time.monotonic()  # when the thread will next move, unless it is kept from that
-        self.session = 0
         self._bad_frames = 0
         self._pinged_at: float | None = None
         self._notice: type[ConnectionLost] | None = None
-        self._told_failure: tuple[type[ConnectError], str] | None = None
-        self._connection: Connection | None = None
-        self._thread = threading.Thread(target=self._run, name=f"{name}-io", daemon=True)
-
-    # From any thread
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Let the thread end soon: at once in a wait, after a short goodbye on a connection."""
-        self._waker.stop()
-
-    def join(self, timeout: float) -> bool:
-        """Wait for the thread's end, at most ``timeout`` seconds; True if it has ended, or was never started."""
-        if self._thread.ident is not None:
-            self._thread.join(timeout)
-        return not self._thread.is_alive()
-
-    def submit(self, command: Command) -> bool:
-        """Have a command sent; False where there is no connection, or too many commands wait."""
-        until = time.monotonic() + self._timing.command_timeout
-        with self._lock:
-            if not self.connected.is_set() or len(self._submitted) >= _MAX_COMMANDS:
-                return False
-            self._submitted.append(command)
-            self._watched.append(_Watched(command, until))
-        # From here on each event is looked at; this is for those that came before.
-        command._settle(self._dispatcher.newest)
-        self._waker.wake()
-        return True
-
-    def silence(self) -> float | None:
-        """Seconds since the last byte was received; None without a connection."""
-        connection = self._connection
-        return None if connection is None else max(0.0, time.monotonic() - connection.last_received)
-
-    def trouble(self, patience: float) -> str | None:
-        """What keeps the thread from its work, connected or not; None for nothing.
-
-        Args:
-            patience: how many seconds it may be late.
-        """
-        if self.ended.is_set():
-            return f"the client has ended: {self.fatal}" if self.fatal is not None else "the client has ended"
-        if self._thread.ident is not None and not self._thread.is_alive():
-            return f"the thread {self._thread.name} has ended"
-        if self._former is None and (late := time.monotonic() - self._due) > patience:
-            return f"the thread {self._thread.name} has not moved for {late:.0f} s"
-        return None
-
-    # In the I/O thread
-
-    def _run(self) -> None:
-        logger.debug("I/O thread started for %s", self._endpoint.url)
-        try:
-            while self._former is not None and not self._waker.stopping:
-                if self._former.join(_TURN):
-                    self._due = time.monotonic()
-                    self._former = None
-            self._live()
-        finally:
-            self.ended.set()
-            self._changed()
-            self._waker.close()
-        logger.debug("I/O thread ended")
-
-    def _live(self) -> None:
-        failures = 0
-        while not self._over():
-            try:
-                connection = self._connect()
-            except Interrupted:
-                break
-            except ConnectError as error:
-                slow = isinstance(error, AuthError)
-                self._failed(error)
-            except BaseException as error:
-                slow = True
-                self._report_bug(error)
-            else:
-                self._told_failure = None
-                self._due = began = time.monotonic()
-                lost = self._serve(connection)
-                slow = isinstance(lost, ConnectionLimitReached | ConnectionReplaced)
-                if time.monotonic() - began >= self._timing.stable_after:
-                    failures = 0
-            failures += 1
-            if not self._over():
-                self._back_off(failures, slow)
-
-    def _over(self) -> bool:
-        return self._waker.stopping or self.fatal is not None
 
     def _connect(self) -> Connection:
-        logger.debug("connecting to %s", self._endpoint.url)
-        self._due = time.monotonic() + self._timing.connect_timeout
         return connect(
             self._endpoint,
             self._query,
@@ -277,76 +121,18 @@ class IOThread:
             self._proxy,
         )
 
-    def _failed(self, error: ConnectError) -> None:
-        # The frames that it came through hold the login, and some tools show the variables of a traceback.
-        error.__traceback__ = error.__context__ = None
-        self._counters.errors[type(error).__name__] += 1
-        self.last_error = error
-        if isinstance(error, AuthError) and self._stop_on_auth_error:
-            self._end(error)
-        alike = (type(error), str(error))
-        if alike == self._told_failure:
-            logger.info("connecting failed again: %s", error)
-            return
-        logger.warning("connecting failed: %s", error)
-        self._told_failure = alike
-        self._tell(Failed(error, received_at=time.time()))
+    def _session_on(self, link: Connection, number: int, now: float) -> Session:
+        return Session(number, self._endpoint.url, link.peer, link.tls, now)
 
-    def _end(self, error: CTIError) -> None:
-        """This life ends by itself; a hook that is told why may start the next one."""
-        self.fatal = error
-        self.ended.set()
-
-    def _back_off(self, failures: int, slow: bool) -> None:
-        """Full jitter over a bound that doubles with each failure; the longest delay where haste is pointless."""
-        timing = self._timing
-        bound = min(timing.reconnect_max, timing.reconnect_min * 2.0 ** min(failures, 30))
-        delay = timing.reconnect_max if slow else random.uniform(timing.reconnect_min, bound)
-        logger.info("connecting again in %.1f s", delay)
-        self._due = end = time.monotonic() + delay
-        while not self._waker.stopping and (left := end - time.monotonic()) > 0:
-            self._waker.wait(left)
-
-    def _serve(self, connection: Connection) -> ConnectionLost:
-        now = time.time()
-        session = Session(self._numbers(), self._endpoint.url, connection.peer, connection.tls, now)
-        self.session = session.number
-        self._counters.connections += 1
-        logger.info("connected to %s (session %d)", self._endpoint.url, session.number)
+    def _begin(self, session: Session, now: float) -> None:
         self._protocol.new_connection()
         self._bad_frames = 0
         self._notice = None
         self._frames.clear()
         self._tell_tap(lambda tap: tap.connected(session, now))
-        self._tell(Connected(session, received_at=now))
-        self._connection = connection
-        self.connected_at = now
-        self.connected.set()
-        self._changed()
-        try:
-            lost = self._explained(self._pump(connection))
-        except BaseException as error:
-            self._report_bug(error)
-            lost = ConnectionLost(f"given up because of a bug of basix_cti ({type(error).__name__})")
-        with self._lock:
-            self.connected.clear()
-            waiting = [watched.command for watched in self._watched]
-            self._submitted.clear()
-            self._watched.clear()
-        self._connection = None
-        self.connected_at = None
-        self._counters.disconnections[type(lost).__name__] += 1
-        connection.abandon()
-        for command in waiting:
-            command._fail(lost)
-        self.last_error = lost
-        if isinstance(lost, ConnectionReplaced) and not self._return_when_replaced:
-            self._end(lost)
-        logger.log(logging.INFO if isinstance(lost, Stopped) else logging.WARNING, "disconnected: %s", lost)
-        now = time.time()
+
+    def _finish(self, link: Connection, lost: ConnectionLost, now: float) -> None:
         self._tell_tap(lambda tap: tap.disconnected(lost, now))
-        self._tell(Disconnected(lost, received_at=now))
-        return lost
 
     def _tap_received(self, frames: Sequence[bytes], at: float) -> None:
         def tell(tap: Tap) -> None:
@@ -372,13 +158,10 @@ class IOThread:
             return lost
         return self._notice(f"{_NOTICES[self._notice]} ({lost})", lost.code, lost.reason)
 
-    def _report_bug(self, error: BaseException) -> None:
-        logger.error("please report this as a bug of basix_cti", exc_info=error)
-        self._counters.errors["bug"] += 1
-        error.__traceback__ = error.__context__ = None
-        self._tell(Failed(error, received_at=time.time()))
+    def _pump(self, link: Connection) -> ConnectionLost:
+        return self._explained(self._move(link))
 
-    def _pump(self, connection: Connection) -> ConnectionLost:
+    def _move(self, connection: Connection) -> ConnectionLost:
         """Move bytes both ways until the connection is over."""
         writing = False
         self._pinged_at = None
@@ -434,7 +217,7 @@ class IOThread:
         return False
 
     def _take_some(self, connection: Connection, now: float) -> None:
-        """Decode a few frames and hand over what they tell together: taking a lock for each costs as much again."""
+        """Decode a few frames and hand over what they tell."""
         batch: list[tuple[Event, int]] = []
         try:
             while self._frames and len(batch) < _BATCH:
@@ -442,12 +225,7 @@ class IOThread:
                 if told is not None:
                     batch.append(told)
         finally:
-            self._dispatcher.offer_all(batch)
-        # After they were handed over: a command that is given right now looks at what was.
-        if self._watched:
-            for event, _ in batch:
-                if isinstance(event, InfoEvent):
-                    self._observe(event)
+            self._hand_over(batch)
 
     def _take(self, frame: bytes, connection: Connection, now: float) -> tuple[Event, int] | None:
         """What a frame tells, and how many bytes it may take in memory; None where there is nothing to tell."""
@@ -471,10 +249,6 @@ class IOThread:
             self._heed(event, connection)
         return event, self._protocol.cost
 
-    def _tell(self, event: Event) -> None:
-        """Hand over an event of the connection itself, which is never dropped."""
-        self._dispatcher.offer(event, 0)
-
     def _heed(self, event: SystemMsg, connection: Connection) -> None:
         """Two system messages tell why the connection is about to end."""
         if event.msg == "connection_limit_reached":
@@ -496,10 +270,6 @@ class IOThread:
             if self._tap is not None:
                 self._tap_sent(command.text, time.time())
 
-    def _observe(self, event: InfoEvent) -> None:
-        with self._lock:
-            self._watched = [watched for watched in self._watched if not watched.command._observe(event)]
-
     def _check_deadlines(self, connection: Connection, now: float, looked: bool) -> None:
         """End the connection where the peer took too long; judge its silence only when the socket was ``looked`` at."""
         timing = self._timing
@@ -517,12 +287,7 @@ class IOThread:
             connection.fail(ProtocolError(f"connection given up: {problem}", _PROTOCOL_ERROR, problem))
         elif connection.unsent_since is not None and now - connection.unsent_since >= timing.send_timeout:
             connection.lost = SendTimeout(f"the PBX took nothing of what was sent for {timing.send_timeout:g} s")
-        if self._watched and self._watched[0].until <= now:
-            with self._lock:
-                for watched in self._watched:
-                    if watched.until <= now:
-                        watched.command._finish(False)
-                self._watched = [watched for watched in self._watched if watched.until > now]
+        self._expire_commands(now)
 
     def _until_next(self, connection: Connection, now: float) -> float:
         timing = self._timing

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from basix_cti import ApiToken, CTIClient
-from basix_cti.io_thread import Timing
+from basix_cti.base_thread import Timing
 from basix_cti.testing import TIMEOUT, Recorder
 
 

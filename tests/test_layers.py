@@ -27,7 +27,8 @@ LAYERS = (
     {"proxy"},
     {"auth"},
     {"transport", "commands", "dispatcher"},
-    {"io_thread"},
+    {"base_thread"},
+    {"base_client", "io_thread"},
     {"client"},
 )
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}

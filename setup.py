@@ -35,11 +35,13 @@ def extensions() -> Sequence[Extension]:
 
 SIMULATOR = ["aiohttp>=3.11,<4"]
 CLI = ["rich>=13.7", "shtab>=1.7", 'tomli>=2; python_version < "3.11"']
+PROMETHEUS = ["prometheus-client>=0.20"]
 TESTING = [*SIMULATOR, "pytest>=8.2"]
 SERVERS = ["celery>=5.4", "django>=5.2", "gunicorn>=23"]
 TEST = [
     *TESTING,
     *CLI,
+    *PROMETHEUS,
     *SERVERS,
     "aiosmtpd>=1.4",
     "cryptography>=42",
@@ -51,7 +53,7 @@ TEST = [
 LINT = ["build>=1.2", "mypy>=1.13", "ruff>=0.8", "tomli>=2", "twine>=6", "types-setuptools"]
 # It is no part of "dev": there are wheels for Linux on x86-64 alone, and elsewhere it is hard to build.
 FUZZ = ["atheris>=2.3"]
-DOCS = [*SIMULATOR, "sphinx>=8.1", "furo>=2024.8"]
+DOCS = [*SIMULATOR, *PROMETHEUS, "sphinx>=8.1", "furo>=2024.8"]
 
 setup(
     name="basix_cti",
@@ -70,6 +72,7 @@ setup(
     install_requires=["websocket-client>=1.9,!=1.9.1"],
     extras_require={
         "cli": CLI,
+        "prometheus": PROMETHEUS,
         "simulator": SIMULATOR,
         "testing": TESTING,
         "test": TEST,

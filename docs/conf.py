@@ -44,6 +44,8 @@ nitpick_ignore = [  # of the standard library, whose documentation is not asked 
     ("py:class", "pathlib.Path"),
     ("py:class", "ssl.SSLContext"),
     ("py:class", "threading.Event"),
+    ("py:class", "prometheus_client.registry.CollectorRegistry"),
+    ("py:class", "CollectorRegistry"),
 ]
 
 

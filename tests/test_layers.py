@@ -188,7 +188,7 @@ def test_the_sans_io_modules_have_no_sockets_threads_or_clocks(module: str) -> N
 
 @pytest.mark.parametrize("module", sorted(RANK.keys() - {"transport"}))
 def test_the_core_needs_the_standard_library_alone(module: str) -> None:
-    foreign = {"aiohttp", "websocket", "requests", "numpy", "hypothesis", "pytest", "importlib"}
+    foreign = {"aiohttp", "websocket", "requests", "numpy", "hypothesis", "pytest", "importlib", "prometheus_client"}
     assert not others(source(module)) & foreign
 
 

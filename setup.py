@@ -36,8 +36,10 @@ def extensions() -> Sequence[Extension]:
 SIMULATOR = ["aiohttp>=3.11,<4"]
 CLI = ["rich>=13.7", "shtab>=1.7", 'tomli>=2; python_version < "3.11"']
 PROMETHEUS = ["prometheus-client>=0.20"]
+DJANGO = ["django>=4.2"]
+FLASK = ["flask>=3"]
 TESTING = [*SIMULATOR, "pytest>=8.2"]
-SERVERS = ["celery>=5.4", "django>=5.2", "gunicorn>=23"]
+SERVERS = [*DJANGO, *FLASK, "celery>=5.4", "gunicorn>=23", "psycopg[binary]>=3.1.8"]
 TEST = [
     *TESTING,
     *CLI,
@@ -50,10 +52,10 @@ TEST = [
     "pytest-xdist>=3.6",
     "trustme>=1.2",
 ]
-LINT = ["build>=1.2", "mypy>=1.13", "ruff>=0.8", "tomli>=2", "twine>=6", "types-setuptools"]
+LINT = ["build>=1.2", "django-stubs>=5.2", "mypy>=1.13", "ruff>=0.8", "tomli>=2", "twine>=6", "types-setuptools"]
 # It is no part of "dev": there are wheels for Linux on x86-64 alone, and elsewhere it is hard to build.
 FUZZ = ["atheris>=2.3"]
-DOCS = [*SIMULATOR, *PROMETHEUS, "sphinx>=8.1", "furo>=2024.8"]
+DOCS = [*SIMULATOR, *DJANGO, *FLASK, *PROMETHEUS, "sphinx>=8.1", "furo>=2024.8"]
 
 setup(
     name="basix_cti",
@@ -74,6 +76,8 @@ setup(
         "cli": CLI,
         "prometheus": PROMETHEUS,
         "simulator": SIMULATOR,
+        "django": DJANGO,
+        "flask": FLASK,
         "testing": TESTING,
         "test": TEST,
         "lint": LINT,
@@ -88,6 +92,11 @@ setup(
     keywords="basix brastel cti telephony pbx freeswitch erlang bert websocket",
     classifiers=[
         "Development Status :: 4 - Beta",
+        "Framework :: Django",
+        "Framework :: Django :: 4.2",
+        "Framework :: Django :: 5.2",
+        "Framework :: Django :: 6.0",
+        "Framework :: Flask",
         "Framework :: Pytest",
         "Intended Audience :: Developers",
         "Intended Audience :: Telecommunications Industry",

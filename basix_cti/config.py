@@ -160,7 +160,7 @@ class Settings:
         found = _merged(layers)
         for name in ("server", "domain"):
             if name not in found:
-                raise ConfigError(f"no {name}: {_ways(name, label)}", name)
+                raise ConfigError(f"no {name}: {_ways(name, label)}", name, missing=True)
         token, where = _token(found, label)
         settings: dict[str, Any] = {name: value for name, (value, _) in found.items() if name != "token_file"}
         settings["token"] = token
@@ -416,7 +416,7 @@ def _token(found: _Layer, label: Callable[[str], str]) -> tuple[str, str]:
     if "token" in found:
         return found["token"]
     if "token_file" not in found:
-        raise ConfigError(f"no token: {_ways('token', label)}", "token")
+        raise ConfigError(f"no token: {_ways('token', label)}", "token", missing=True)
     path, where = found["token_file"]
     return read_token(path, where), where
 

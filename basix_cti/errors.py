@@ -185,14 +185,16 @@ class ConfigError(CTIError, ValueError):
 
     Attributes:
         name: the setting's name, None where no single one is to blame.
+        missing: True if it is needed, and in none of the places where settings are looked for.
     """
 
-    def __init__(self, message: str, name: str | None = None) -> None:
+    def __init__(self, message: str, name: str | None = None, missing: bool = False) -> None:
         self.name = name
+        self.missing = missing
         super().__init__(message)
 
-    def __reduce__(self) -> tuple[type[ConfigError], tuple[str, str | None]]:
-        return type(self), (str(self), self.name)
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[str, str | None, bool]]:
+        return type(self), (str(self), self.name, self.missing)
 
 
 class RecordingError(CTIError, ValueError):

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from basix_cti import errors
-from basix_cti.errors import AuthError, ConnectionLost, CTIError, DecodeError, HandshakeError
+from basix_cti.errors import AuthError, ConfigError, ConnectionLost, CTIError, DecodeError, HandshakeError
 
 CLASSES = [getattr(errors, name) for name in errors.__all__ if name != "CTIWarning"]
 MADE: list[CTIError] = [
@@ -16,6 +16,7 @@ MADE: list[CTIError] = [
     AuthError("refused", 401),
     HandshakeError("no"),
     ConnectionLost("the connection broke", 1001, "bye"),
+    ConfigError("no token", "token", missing=True),
     *(cls("what happened") for cls in CLASSES),
 ]
 

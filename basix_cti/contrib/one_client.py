@@ -1,0 +1,149 @@
+"""One client for a process: shared by all who ask for it, and gone with a fork."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from ..client import CTIClient
+from ..errors import CTIError, NotConnected
+from ..forks import current_process
+
+__all__ = ["OneClient", "interruptible"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Own:
+    """What one process has. The lock is held while its client is made and started."""
+
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    client: CTIClient | None = None
+    failure: str | None = None
+
+
+class OneClient:
+    """Makes a client when it is first needed in a process, and gives the same one to all who ask there.
+
+    A fork begins without one: it makes its own, where one is started there. So a server that forks after it has loaded
+    the site is no trouble. All methods may be called from any thread.
+
+    Args:
+        make: makes the client; called with what :meth:`run_forever` was given.
+        advice: for the error where no client runs: how to have one.
+    """
+
+    def __init__(self, make: Callable[..., CTIClient], advice: str) -> None:
+        self._make = make
+        self._advice = advice
+        # By process, and not reset in a fork: that would need a lock, which another thread might hold at that moment.
+        self._owns: dict[int, _Own] = {}
+
+    def start(self) -> CTIClient:
+        """Start this process's client in the background, if it does not run; it is stopped when the process ends.
+
+        Raises:
+            ConfigError: a setting is missing or wrong.
+        """
+        own = self._own()
+        with own.lock:
+            client = self._take(own)
+            client.start()
+            return client
+
+    def try_start(self) -> None:
+        """As :meth:`start`, once: a failure is logged, kept for :meth:`get`, and not tried again."""
+        own = self._own()
+        if own.client is not None or own.failure is not None:
+            return
+        with own.lock:
+            if own.client is not None or own.failure is not None:
+                return
+            try:
+                self.start()
+            except (CTIError, OSError) as error:
+                own.failure = str(error)
+                logger.error("no client was started in this process: %s", error)
+
+    def run_forever(self, **options: Any) -> None:
+        """Run this process's client until it is stopped, as :meth:`~basix_cti.CTIClient.run_forever`; in any thread.
+
+        Args:
+            options: parameters of :class:`~basix_cti.CTIClient`, unless the site gives them.
+
+        Raises:
+            ConfigError: a setting is missing or wrong.
+            ConnectionReplaced: another client took this one's place.
+            AuthError: the login was refused; only with ``stop_on_auth_error``.
+        """
+        own = self._own()
+        with own.lock:
+            client = self._take(own, **options)
+        try:
+            client.run_forever()
+        finally:
+            self.stop()
+
+    def get(self) -> CTIClient:
+        """The client that runs in this process.
+
+        Raises:
+            NotConnected: none was started in this process, or it was stopped.
+        """
+        own = self._own()
+        client = own.client
+        if client is None:
+            raise NotConnected(f"no client runs in this process: {own.failure or self._advice}")
+        return client
+
+    def stop(self) -> None:
+        """Stop this process's client, if there is one."""
+        own = self._own()
+        with own.lock:
+            client, own.client = own.client, None
+        if client is not None:
+            client.stop()
+
+    def _own(self) -> _Own:
+        return self._owns.setdefault(current_process(), _Own())
+
+    def _take(self, own: _Own, **options: Any) -> CTIClient:
+        if own.client is None:
+            own.client = self._make(**options)
+            atexit.unregister(self.stop)
+            atexit.register(self.stop)
+        return own.client
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Inside, Ctrl-C and SIGTERM end the block early, as what was asked for: nothing is raised. For the main thread.
+
+    A second one does not disturb the end of the block, which takes two seconds at most for a client.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        for each in former:
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    former: dict[signal.Signals, Any] = {}
+    for each in (signal.SIGINT, signal.SIGTERM):
+        former[each] = signal.getsignal(each)
+    try:
+        for each in former:
+            signal.signal(each, interrupt)
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        for each, handler in former.items():
+            signal.signal(each, signal.SIG_DFL if handler is None else handler)

@@ -1,0 +1,1 @@
+"""The app: calls in the database, written by receivers of signals."""

@@ -16,7 +16,10 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "basix_cti" / "version.py").read_text("utf-8"), re.MULTILINE)
 assert VERSION is not None, "basix_cti/version.py holds the version"
 
-COMPILED = [f"basix_cti/{module}.py" for module in ("frames", "decoder", "readers", "builder", "protocol")]
+COMPILED = [
+    f"basix_cti/{module}.py"
+    for module in ("frames", "decoder", "readers", "builder", "protocol", "state", "call_tracker")
+]
 USE_MYPYC = os.environ.get("BASIX_CTI_USE_MYPYC", "") not in ("", "0")
 
 

@@ -7,6 +7,8 @@ Two questions are answered for each event, both by tables or rules that can be r
   happened (``RULES``, ``AGAIN``).
 
 How long things took and how the call ended is not decided here: :class:`~basix_cti.calls.Call` finds it from its legs.
+
+May be compiled by mypyc.
 """
 
 from __future__ import annotations
@@ -241,13 +243,13 @@ class CallTracker:
         phase = _phase_of(channel, was)
         other = _other(channel)
         if live is None or leg is None:
-            related, partner = self._related(channel, True)
+            related, partner = self._related(channel, other, True)
             if live is None and related is None and not synthetic and self._is_late(channel, uuid):
                 return
             live = live or related or self._begin(channel, uuid)
             leg = self._add(live, channel, uuid)
         else:
-            related, partner = self._related(channel, False)
+            related, partner = self._related(channel, other, False)
             if related is not None and related is not live:
                 since = None if synthetic or channel.state is None else channel.state.ts
                 # One that ends still names its partner, who may be in another call by now.
@@ -379,9 +381,8 @@ class CallTracker:
 
     # Which call a channel belongs to
 
-    def _related(self, channel: Channel, is_new: bool) -> tuple[_Live | None, str | None]:
+    def _related(self, channel: Channel, other: str | None, is_new: bool) -> tuple[_Live | None, str | None]:
         """The call that a channel says it belongs to, and the channel that it names there."""
-        other = _other(channel)
         if other is not None:
             live = self._index.get(other)
             if live is not None:
@@ -562,7 +563,10 @@ def _with_channel(leg: Leg, channel: Channel) -> Leg:
 
 
 def _closed(spans: tuple[Span, ...], end: int | None) -> tuple[Span, ...]:
-    return (*spans[:-1], spans[-1]._replace(end=end)) if spans else spans
+    if not spans:
+        return spans
+    last = spans[-1]
+    return (*spans[:-1], Span(last.phase, last.start, end))
 
 
 def _is_another(leg: Leg, channel: Channel, phase: Phase, partner: str | None) -> bool:
@@ -580,7 +584,8 @@ def _is_another(leg: Leg, channel: Channel, phase: Phase, partner: str | None) -
 
 def _other(channel: Channel) -> str | None:
     """The other channel that a channel names."""
-    return channel.other_uuid if channel.other_uuid != channel.uuid else None
+    other = channel.other_uuid
+    return None if other is None or other == channel.uuid else other
 
 
 def _is_attached(channel: Channel) -> bool:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from . import bert
 from .builder import FieldPlan
-from .elements import Group, UnknownElement, User, message_waiting_of
+from .elements import CLASSES, Group, UnknownElement, User, message_waiting_of
 from .errors import DecodeError
 from .etf import Atom, Term
 from .events import ADDED, REMOVED, UPDATED, Event, InfoEvent, InitialInfo, Msg, SystemMsg, UnknownMessage
@@ -71,16 +71,19 @@ class Protocol:
         term, size, terms = bert.decode_counted(frame, self._limits)
         self.cost = size + terms * _TERM_BYTES
         message = _unwrapped(term)
-        kind = read_name(message[0]) if message else None
+        kind = message[0] if message else None
+        if type(kind) is not Atom:
+            kind = read_name(kind)
         read = _MESSAGES.get(kind or "")
         if read is None:
+            kind = None if kind is None else str(kind)
             self._log_once("message", kind)
             return UnknownMessage(kind, term, received_at=received_at)
         try:
             event = read(self, message)
         except ValueError as problem:  # _Malformed, or an integer beyond sys.set_int_max_str_digits()
             self._log_once("form of message", f"{kind}: {problem}")
-            return UnknownMessage(kind, term, received_at=received_at)
+            return UnknownMessage(str(kind), term, received_at=received_at)
         except RecursionError:
             raise DecodeError("terms nested deeper than the interpreter's stack allows") from None
         if event is not None:
@@ -205,7 +208,7 @@ def _unwrapped(term: Term) -> tuple[Term, ...]:
 
     Empty where the term is no tuple that starts with a name.
     """
-    while type(term) in (tuple, list) and len(term) == 1 and type(term[0]) in (tuple, list):
+    while (type(term) is tuple or type(term) is list) and len(term) == 1 and type(term[0]) in (tuple, list):
         term = term[0]
     return term if type(term) is tuple and term else ()
 
@@ -217,7 +220,18 @@ def _take(message: tuple[Term, ...], count: int) -> tuple[Term, ...]:
     return message[1 : count + 1]
 
 
+# Strings are lists of integers: these, which are in every message, need not be put together each time.
+_NAMES: dict[bytes, str] = {name.encode(): name for name in (*CLASSES, ADDED, UPDATED, REMOVED)}
+
+
 def _name(term: Term) -> str:
+    if type(term) is list:
+        try:
+            known = _NAMES.get(bytes(term))
+        except (TypeError, ValueError):
+            known = None
+        if known is not None:
+            return known
     name = read_name(term)
     if name is None:
         raise _Malformed("a name is missing")

@@ -1,4 +1,7 @@
-"""The live picture of the PBX, and what a new message, or a gap, changes in it. No I/O, no threads, no clock."""
+"""The live picture of the PBX, and what a new message, or a gap, changes in it. No I/O, no threads, no clock.
+
+May be compiled by mypyc.
+"""
 
 from __future__ import annotations
 

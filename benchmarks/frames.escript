@@ -3,7 +3,7 @@
 %%
 %% What a busy PBX sends, encoded by Erlang itself, on stdout: each frame behind its length in four bytes.
 %%
-%%   frames.escript events N     a field spec, an empty full state, and N changes of 1,000 channels
+%%   frames.escript events N     a field spec, an empty full state, and N changes of channels, 1,000 of which are up
 %%   frames.escript login U C    the field specs and full states of U users and C channels
 
 -mode(compile).
@@ -12,7 +12,7 @@ main(["events", Count]) ->
     write({field_spec, "channel", fields(channel)}),
     write({initial_info, "channel", {bert, nil}}),
     repeat(0, list_to_integer(Count), fun(N) ->
-        write({info_event, "channel", channel(N rem 1000, N div 1000), event(N div 1000)})
+        write({info_event, "channel", channel(N rem 1000, N div 1000), event(N div 1000 rem 5)})
     end);
 main(["login", Users, Channels]) ->
     write({field_spec, "user", fields(user)}),
@@ -32,6 +32,7 @@ standard_io() ->
     standard_io.
 
 event(0) -> "added";
+event(4) -> "removed";
 event(_) -> "updated".
 
 fields(channel) ->
@@ -42,16 +43,17 @@ fields(user) ->
     [id, name, fwd_always_status, do_not_disturb_status, language, main_extension, presence, role, park_group,
      mwi_target, flags, followme, email, avatar, label, mwi].
 
-%% Round by round each channel goes on: it is offered, rings, is answered, parked, and so on again.
+%% Round by round each channel goes on: it is offered, rings, is answered, parked, and hangs up; the next takes its place.
 channel(N, Round) ->
-    Step = Round rem 4,
+    Step = Round rem 5,
+    Uuid = uuid(N + Round div 5 * 1000),
     Offered = 1_700_000_000_000_000 + N * 1_000_003,
     Number = <<"03", (digits(12340000 + N))/binary>>,
-    {uuid(N), inbound, external, <<"発信者"/utf8>>, Number, <<"05010000", (digits(1000 + N rem 50))/binary>>,
-     Offered, answered(Step, Offered), undefined, other(Step, N), 100 + N rem 40, state(Step, Offered, N),
+    {Uuid, inbound, external, <<"発信者"/utf8>>, Number, <<"05010000", (digits(1000 + N rem 50))/binary>>,
+     Offered, answered(Step, Offered), hung_up(Step, Offered), other(Step, N), 100 + N rem 40, state(Step, Offered, N),
      20 + N rem 5, {group, 20 + N rem 5, <<"サポート"/utf8>>, <<"05010000", (digits(1000 + N rem 50))/binary>>},
-     undefined, customer(N rem 300), <<>>, undefined, last_event(Step), undefined,
-     other_info(Step, Offered, N), <<(uuid(N))/binary, "@pbx">>}.
+     undefined, customer(N rem 300), <<>>, undefined, last_event(Step),
+     last_event_data(Step), other_info(Step, Offered, N), <<Uuid/binary, "@pbx">>}.
 
 other(0, _) -> undefined;
 other(_, N) -> uuid(100_000 + N).
@@ -63,15 +65,22 @@ other_info(_, Offered, N) ->
 answered(Step, _) when Step < 2 -> undefined;
 answered(_, Offered) -> Offered + 4_200_000.
 
+hung_up(4, Offered) -> Offered + 95_000_000;
+hung_up(_, _) -> undefined.
+
 state(0, T, N) -> {T, calling, int, group, {ring, 20 + N rem 5, undefined, undefined, 7}};
 state(1, T, _) -> {T + 1, ringing};
 state(2, T, _) -> {T + 2, bridged};
-state(3, T, N) -> {T + 3, park, 901 + N rem 20, undefined, 100 + N rem 40, <<"user", (digits(N rem 40))/binary>>}.
+state(_, T, N) -> {T + 3, park, 901 + N rem 20, undefined, 100 + N rem 40, <<"user", (digits(N rem 40))/binary>>}.
 
 last_event(0) -> <<"NEW_CHANNEL">>;
 last_event(1) -> <<"CHANNEL_ORIGINATE">>;
 last_event(2) -> <<"CHANNEL_BRIDGE">>;
-last_event(3) -> <<"CHANNEL_PARK">>.
+last_event(3) -> <<"CHANNEL_PARK">>;
+last_event(4) -> <<"CHANNEL_HANGUP">>.
+
+last_event_data(4) -> <<"recv_bye,NORMAL_CLEARING">>;
+last_event_data(_) -> undefined.
 
 customer(N) ->
     <<(digits(5000 + N))/binary, "*%E5%B1%B1%E7%94%B0+", (digits(N))/binary, "*%E6%A0%AA%E5%BC%8F**%E6%9D%B1%E4%BA%AC">>.

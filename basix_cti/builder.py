@@ -30,13 +30,14 @@ class FieldPlan:
         self._make: Callable[..., Element] = cls
         places = {name: place for place, name in enumerate(cls.READERS)}
         self._size = len(places)
-        self._plan: list[tuple[int, str, Reader]] = []
+        # Where the value stands, where it goes (-1: to extra), and how it is read.
+        self._plan: list[tuple[int, int, str, Reader]] = []
         seen: set[str] = set()
         for position, name in enumerate(names, 1):
             # A name that stands in the spec twice keeps both values.
             label = f"field_{position}" if name in seen else name
             seen.add(name)
-            self._plan.append((places.get(label, -1), label, cls.READERS.get(label, plain)))
+            self._plan.append((position - 1, places.get(label, -1), label, cls.READERS.get(label, plain)))
 
     def build(self, values: tuple[Term, ...]) -> Element:
         """The object that a tuple stands for. Shorter and longer tuples than the spec are taken; never raises."""
@@ -44,7 +45,10 @@ class FieldPlan:
         extra: dict[str, Json] = {}
         plan = self._plan
         text = read_text
-        for (place, name, read), value in zip(plan, values, strict=False):
+        if len(values) < len(plan):
+            plan = plan[: len(values)]
+        for position, place, name, read in plan:
+            value = values[position]
             if value is UNDEFINED:
                 if place < 0:
                     extra[name] = None
@@ -53,13 +57,16 @@ class FieldPlan:
             else:
                 try:
                     # Most fields are text in a binary: a call less for each.
-                    args[place] = value.decode() if read is text and type(value) is bytes else read(value)
+                    args[place] = value.decode() if read is text and isinstance(value, bytes) else read(value)
                 except UnicodeDecodeError:
                     args[place] = read(value)
                 except Misfit:
                     extra[name] = plain(value)
-        for position in range(len(plan), len(values)):
-            extra[f"field_{position + 1}"] = plain(values[position])
+        for beyond in range(len(plan), len(values)):
+            extra[f"field_{beyond + 1}"] = plain(values[beyond])
         if not self._known:
             args = [self._element]
-        return self._make(*args, extra=extra)
+        item = self._make(*args)
+        if extra:
+            item.extra = extra
+        return item

@@ -287,9 +287,9 @@ def read_state(term: Term) -> State | None:
     inner = rest[-1] if rest and type(rest[-1]) is tuple else None
     try:
         if inner is None:
-            data = dict(_cached_data(name, -1, *rest))
+            data = _cached_data(name, -1, *rest)
         else:
-            data = dict(_cached_data(name, len(inner), *rest[:-1], *inner))
+            data = _cached_data(name, len(inner), *rest[:-1], *inner)
     except (_NotRememberedError, TypeError):
         data = _data(name, rest)
     return State(read_integer(term[0]), name, data)

@@ -286,10 +286,7 @@ def read_state(term: Term) -> State | None:
         return State(read_integer(term[0]), name, {})
     inner = rest[-1] if rest and type(rest[-1]) is tuple else None
     try:
-        if inner is None:
-            data = _cached_data(name, -1, *rest)
-        else:
-            data = _cached_data(name, len(inner), *rest[:-1], *inner)
+        data = _cached_data(name, -1, *rest) if inner is None else _cached_data(name, len(inner), *rest[:-1], *inner)
     except (_NotRememberedError, TypeError):
         data = _data(name, rest)
     return State(read_integer(term[0]), name, data)

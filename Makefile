@@ -4,16 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= auto
 
-.PHONY: demo test test-compiled hour soak fuzz fuzz-compiled bench lint docs package clean
+.PHONY: demo test test-compiled hour soak fuzz fuzz-compiled bench lint docs public-api package clean
 
 demo: $(VENV)/demo.stamp
 	@$(BIN)/basix-cti demo
 
-test: $(VENV)/dev.stamp erlang
+test: $(VENV)/dev.stamp erlang jq
 	$(BIN)/python -m pytest -n $(JOBS)
 
 # The same tests, against the modules compiled by mypyc; a C compiler is needed.
-test-compiled: $(VENV)/compiled.stamp erlang
+test-compiled: $(VENV)/compiled.stamp erlang jq
 	PYTHONPATH=$(CURDIR)/$(VENV)/compiled BASIX_CTI_EXPECT_COMPILED=1 $(BIN)/pytest -n $(JOBS)
 
 hour: $(VENV)/dev.stamp
@@ -42,15 +42,19 @@ lint: $(VENV)/dev.stamp
 docs: $(VENV)/dev.stamp
 	$(BIN)/sphinx-build -W -n -q -b html docs docs/_build/html
 
+# The public names and their signatures, after a wanted change.
+public-api: $(VENV)/dev.stamp
+	PYTHONPATH=$(CURDIR) $(BIN)/python tools/public_api.py > tests/public_api.txt
+
 package: $(VENV)/dev.stamp
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
 	BASIX_CTI_USE_MYPYC=1 $(BIN)/python -m build --wheel --outdir dist .
 	$(BIN)/twine check --strict dist/*
 
-.PHONY: erlang
-erlang:
-	@tools/install-erlang
+.PHONY: erlang jq
+erlang jq:
+	@tools/install-$@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \

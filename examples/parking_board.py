@@ -3,9 +3,10 @@
 Run it with BASIX_CTI_SERVER, BASIX_CTI_DOMAIN and BASIX_CTI_TOKEN set; ``basix-cti simulate`` is a PBX to try it on.
 """
 
-import os
+import logging
 
-from basix_cti import ApiToken, Channel, CTIClient, CTIHandler, ParkInfo
+from basix_cti import Channel, CTIClient, CTIHandler, ParkInfo
+from basix_cti.config import Settings
 
 
 class ParkingBoard(CTIHandler):
@@ -30,12 +31,7 @@ class ParkingBoard(CTIHandler):
 
 
 if __name__ == "__main__":
+    logging.basicConfig()
     board = ParkingBoard()
-    board.client = CTIClient(
-        os.environ["BASIX_CTI_SERVER"],
-        board,
-        auth=ApiToken(os.environ["BASIX_CTI_DOMAIN"], os.environ["BASIX_CTI_TOKEN"]),
-        app_name="parking-board",
-        full_events=True,
-    )
+    board.client = Settings.load({"app_name": "parking-board", "full_events": True}).client(board)
     board.client.run_forever()

@@ -3,9 +3,10 @@
 Run it with BASIX_CTI_SERVER, BASIX_CTI_DOMAIN and BASIX_CTI_TOKEN set; ``basix-cti simulate`` is a PBX to try it on.
 """
 
-import os
+import logging
 
-from basix_cti import ApiToken, Channel, CTIClient, CTIHandler
+from basix_cti import Channel, CTIHandler
+from basix_cti.config import Settings
 
 
 class Screen(CTIHandler):
@@ -29,10 +30,5 @@ class Screen(CTIHandler):
 
 
 if __name__ == "__main__":
-    CTIClient(
-        os.environ["BASIX_CTI_SERVER"],
-        Screen(),
-        auth=ApiToken(os.environ["BASIX_CTI_DOMAIN"], os.environ["BASIX_CTI_TOKEN"]),
-        app_name="screen",
-        full_events=True,
-    ).run_forever()
+    logging.basicConfig()
+    Settings.load({"app_name": "screen", "full_events": True}).client(Screen()).run_forever()

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -62,7 +62,7 @@ class Project:
 class Program:
     """A running program with all that it prints."""
 
-    def __init__(self, command: list[str], folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
         self.lines: list[str] = []
         self._changed = threading.Condition()
         self.process = subprocess.Popen(
@@ -102,9 +102,9 @@ class Program:
         with self._changed:
             return self._changed.wait_for(lambda: len(self.matches(pattern)) >= count, timeout)
 
-    def end(self) -> int:
+    def end(self, by: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to end; its status."""
-        self.process.terminate()
+        self.process.send_signal(by)
         return self.process.wait(TIMEOUT)
 
     def __enter__(self) -> Program:
@@ -146,3 +146,15 @@ def gunicorn(project: Project, worker: str, preload: bool, *more: str) -> Progra
 def port_of(program: Program) -> int:
     """The port that Gunicorn listens on."""
     return int(program.wait(r"Listening at: http://127\.0\.0\.1:(\d+)")[0][1])
+
+
+def environment_of(pbx: Simulator) -> dict[str, str]:
+    """The variables that lead a program to a simulator, beside those of this process."""
+    return {
+        **os.environ,
+        "BASIX_CTI_SERVER": pbx.url,
+        "BASIX_CTI_DOMAIN": pbx.domain,
+        "BASIX_CTI_TOKEN": pbx.token,
+        "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)])),
+        "PYTHONUNBUFFERED": "1",
+    }

@@ -1,40 +1,46 @@
-"""What README, the documentation and examples/ show runs as it stands there."""
+"""What README and docs/ show runs as it stands there: Python, commands, settings. What they name is there."""
 
 from __future__ import annotations
 
-import asyncio
+import configparser
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
-import textwrap
-import threading
 from collections.abc import Callable, Iterator
-from email import message_from_bytes, policy
-from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from pages import PAGES, ROOT, Block, blocks
+from programs import TIMEOUT, environment_of
 
+from basix_cti.config import Settings
 from basix_cti.simulator import Simulator
 
-ROOT = Path(__file__).parent.parent
-EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
-PAGES = [ROOT / "README.rst", *sorted((ROOT / "docs").glob("*.rst"))]
-LIMIT = 30.0
+# Pages whose files and commands have a test file of their own, which has to name them.
+ELSEWHERE = {
+    "processes.rst": "test_processes.py",
+    "tutorial.rst": "test_tutorial.py",
+}
+# Commands that are not run here, with where they are. What they name is looked at all the same.
+NOT_HERE = {
+    r"([A-Z_]+=1 )?(\S*/)?pip install ": ".ci/run installs the wheels and what they need into an empty environment",
+    r"python3 -m venv |\. .venv/bin/activate": ".ci/run makes one",
+}
 
 
-def blocks(page: Path) -> list[str]:
-    """The Python code blocks of a page."""
-    found = re.findall(r"^\.\. code-block:: python\n\n((?:    .*\n|\n)+)", page.read_text("utf-8"), re.MULTILINE)
-    return [textwrap.dedent(code) for code in found]
+def scripts() -> Iterator[object]:
+    """The Python blocks that are programs of their own."""
+    for page in PAGES:
+        for block in blocks(page, "python"):
+            if not block.caption:
+                yield pytest.param(block, id=f"{page.name}-{block.line}")
 
 
-SCRIPTS = [
-    pytest.param(code, id=f"{page.name}-{number}") for page in PAGES for number, code in enumerate(blocks(page), 1)
-]
+SCRIPTS = list(scripts())
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +52,11 @@ def simulator() -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def environment(simulator: Simulator) -> dict[str, str]:
-    return {
-        **os.environ,
-        "BASIX_CTI_SERVER": simulator.url,
-        "BASIX_CTI_DOMAIN": simulator.domain,
-        "BASIX_CTI_TOKEN": simulator.token,
-        "PYTHONUNBUFFERED": "1",
-    }
+def environment(simulator: Simulator, tmp_path: Path) -> dict[str, str]:
+    return {**environment_of(simulator), "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / ".config")}
+
+
+# --- Python -----------------------------------------------------------------------------------------------------
 
 
 def run(script: Path, environment: dict[str, str], enough: Callable[[list[str]], bool]) -> list[str]:
@@ -61,7 +64,12 @@ def run(script: Path, environment: dict[str, str], enough: Callable[[list[str]],
     lines: list[str] = []
     interrupted = False
     with subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=script.parent,
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -71,7 +79,7 @@ def run(script: Path, environment: dict[str, str], enough: Callable[[list[str]],
                 interrupted = True
                 process.send_signal(signal.SIGINT)
         told = process.stderr.read()
-        status = process.wait(LIMIT)
+        status = process.wait(TIMEOUT)
     # One that was about to end by itself is ended by the signal without a word.
     assert status == 0 or (interrupted and status == -signal.SIGINT), f"status {status}: {told}"
     assert "Error" not in told, told
@@ -83,14 +91,16 @@ def matches(pattern: str) -> Callable[[list[str]], bool]:
     return lambda lines: re.fullmatch(pattern, lines[-1]) is not None
 
 
-@pytest.mark.parametrize("code", SCRIPTS)
-def test_page(code: str, environment: dict[str, str], tmp_path: Path) -> None:
-    if (tests := len(re.findall(r"^ *def test_", code, re.MULTILINE))) > 0:
-        run_tests(code, tests, tmp_path)
+@pytest.mark.parametrize("block", SCRIPTS)
+def test_python(block: Block, environment: dict[str, str], tmp_path: Path) -> None:
+    if (tests := len(re.findall(r"^ *def test_", block.code, re.MULTILINE))) > 0:
+        run_tests(block.code, tests, tmp_path)
         return
     script = tmp_path / "script.py"
-    script.write_text(code, "utf-8")
-    run(script, environment, enough=lambda lines: len(lines) == 12)
+    script.write_text(block.code, "utf-8")
+    lines = run(script, environment, enough=lambda lines: len(lines) == 12)
+    if block.prints:
+        assert "\n".join(lines) == block.prints
 
 
 def run_tests(code: str, at_least: int, directory: Path) -> None:
@@ -100,7 +110,7 @@ def run_tests(code: str, at_least: int, directory: Path) -> None:
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_page.py"],
         capture_output=True,
         text=True,
-        timeout=LIMIT,
+        timeout=TIMEOUT,
         cwd=directory,
     )
     passed = re.search(r"^(\d+) passed in", done.stdout, re.MULTILINE)
@@ -111,82 +121,192 @@ def run_tests(code: str, at_least: int, directory: Path) -> None:
 
 def test_readme_shows_a_handler(environment: dict[str, str], tmp_path: Path) -> None:
     script = tmp_path / "script.py"
-    script.write_text(blocks(ROOT / "README.rst")[0], "utf-8")
+    script.write_text(next(blocks(ROOT / "README.rst", "python")).code, "utf-8")
     lines = run(script, environment, enough=matches(r"0\d+ calling None"))
     assert lines[0].endswith("channels are up")
 
 
-@pytest.mark.parametrize(
-    ("name", "pattern"),
-    [
-        ("screen.py", r".+: calls \d+"),
-        ("parking_board.py", r"parked: .*\d: [0-9*]+ \(by user\d+\)"),
-        ("own_websocket.py", r"[0-9a-f-]{36} NEW_CHANNEL"),
-        ("screen_pop.py", r"0\d+ \(.+, .+\) answered by .+, waited \d+ s"),
-        ("screen_pop.py", r"0\d+ \(no customer\) rings, waited \d+ s"),
-    ],
-)
-def test_example(name: str, pattern: str, environment: dict[str, str]) -> None:
-    lines = run(ROOT / "examples" / name, environment, enough=matches(pattern))
-    assert any(re.fullmatch(pattern, line) for line in lines), lines
-
-
-class Postbox:
-    """Where a mail server puts what it gets."""
-
-    def __init__(self) -> None:
-        self.mails: list[EmailMessage] = []
-        self.port = 0
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        assert envelope.content is not None
-        content = envelope.content.encode() if isinstance(envelope.content, str) else envelope.content
-        mail = message_from_bytes(content, _class=EmailMessage, policy=policy.default)
-        assert envelope.rcpt_tos == [mail["To"]]
-        self.mails.append(mail)
-        return "250 OK"
-
-
-@pytest.fixture
-def postbox() -> Iterator[Postbox]:
-    """A mail server on a free port."""
-    postbox, loop = Postbox(), asyncio.new_event_loop()
-    server = loop.run_until_complete(
-        loop.create_server(lambda: SMTP(postbox, hostname="localhost", loop=loop), "127.0.0.1", 0)
-    )
-    postbox.port = server.sockets[0].getsockname()[1]
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    yield postbox
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    server.close()
-    if rest := asyncio.all_tasks(loop):
-        for task in rest:
-            task.cancel()
-        loop.run_until_complete(asyncio.wait(rest))
-    loop.close()
-
-
-def test_missed_calls_are_mailed(postbox: Postbox, environment: dict[str, str]) -> None:
-    environment |= {
-        "SMTP_SERVER": f"127.0.0.1:{postbox.port}",
-        "MAIL_FROM": "pbx@test1.com",
-        "MAIL_TO": "front@test1.com",
-    }
-    lines = run(ROOT / "examples" / "missed_calls.py", environment, enough=lambda lines: len(lines) == 2)
-    assert [mail["Subject"] for mail in postbox.mails[: len(lines)]] == lines
-    for mail in postbox.mails:
-        assert (mail["From"], mail["To"]) == ("pbx@test1.com", "front@test1.com")
-        assert re.fullmatch(r"Missed call: .+ for (user|group)\d+", mail["Subject"])
-        call_back, rang = mail.get_content().splitlines()
-        assert re.fullmatch(r"Call back: 0\d+", call_back)
-        assert re.fullmatch(r"It rang at 20\d\d-.+ for \d+ s\.", rang)
-
-
-def test_every_example_is_tested() -> None:
-    assert EXAMPLES == ["missed_calls.py", "own_websocket.py", "parking_board.py", "screen.py", "screen_pop.py"]
-
-
 def test_there_is_code_to_run() -> None:
     assert len(SCRIPTS) >= 20
+    assert sum(bool(block.prints) for page in PAGES for block in blocks(page, "python")) >= 3
+
+
+# --- Commands ---------------------------------------------------------------------------------------------------
+
+
+def commands_of(block: Block) -> list[str]:
+    """The commands of a console block, without what they print."""
+    commands: list[str] = []
+    for line in block.code.splitlines():
+        if line.startswith("$ "):
+            commands.append(line[2:])
+        elif line.startswith("> ") and commands and commands[-1].endswith("\\"):
+            commands[-1] += "\n" + line[2:]
+    return commands
+
+
+CONSOLES = [
+    page
+    for page in PAGES
+    if page.name not in ELSEWHERE and any(commands_of(block) for block in blocks(page, "console"))
+]
+
+
+def on_loopback(text: str, simulator: Simulator) -> str:
+    """What a reader puts in place of the names that are printed."""
+    for printed in ("ws://127.0.0.1:8765", "bcs.brastel.com", "pbx.example.com"):
+        text = text.replace(printed, simulator.url)
+    text = text.replace("--domain example", f"--domain {simulator.domain}")
+    text = text.replace("BASIX_CTI_DOMAIN=example", f"BASIX_CTI_DOMAIN={simulator.domain}")
+    return re.sub(r"BASIX_CTI_TOKEN=(simulated-token|\.\.\.)", f"BASIX_CTI_TOKEN={simulator.token}", text)
+
+
+def furnish(folder: Path, simulator: Simulator) -> None:
+    """What the pages take for granted: a configuration file, a token file, a recording, and a handler."""
+    config = folder / ".config" / "basix-cti" / "config.ini"
+    config.parent.mkdir(parents=True)
+    login = f"server = {simulator.url}\ndomain = {simulator.domain}\ntoken = {simulator.token}\n"
+    config.write_text(f"[basix-cti]\nfull_events = yes\n[main]\n{login}[rig]\n{login}", "utf-8")
+    config.chmod(0o600)
+    (folder / ".basix-token").write_text(simulator.token, "utf-8")
+    shutil.copy(ROOT / "tests" / "recordings" / "two_calls.ctirec", folder / "calls.ctirec")
+    (folder / "mine").mkdir()
+    (folder / "mine" / "screen.py").write_text(
+        "from basix_cti import CTIHandler\nclass Screen(CTIHandler):\n    pass\n", "utf-8"
+    )
+
+
+@pytest.mark.parametrize("page", CONSOLES, ids=lambda page: page.name)
+def test_console(page: Path, simulator: Simulator, environment: dict[str, str], tmp_path: Path) -> None:
+    """All commands of a page, one after another in one shell, with the files that the page shows before them."""
+    furnish(tmp_path, simulator)
+    tools, failures = tmp_path / ".venv" / "bin", tmp_path / "failures"
+    tools.mkdir(parents=True)
+    for name, program in (("basix-cti", "basix-cti"), ("python", "python"), ("python3", "python")):
+        shim = tools / name
+        shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{ROOT}/tests/as_printed.py" {program} "$@"\n', "utf-8")
+        shim.chmod(0o755)
+    (tools / "make").write_text(f'#!/bin/sh\nexec {shutil.which("make")} -C "{ROOT}" -n "$@"\n', "utf-8")
+    (tools / "make").chmod(0o755)
+    script = ["set -e", "shopt -s expand_aliases"]
+    for number, block in enumerate(blocks(page, "console", "python")):
+        if block.language == "python" and block.caption:
+            (tmp_path / f"staged-{number}").write_text(block.code, "utf-8")
+            script.append(f"cp staged-{number} {block.caption}")
+        elif block.language == "console":
+            script += [one for one in commands_of(block) if not any(re.match(not_here, one) for not_here in NOT_HERE)]
+    if any(re.search(r"\bjq ", line) for line in script) and shutil.which("jq") is None:
+        pytest.skip("there is no jq: tools/install-jq")
+    (tmp_path / "page.sh").write_text(on_loopback("\n".join(script) + "\n", simulator), "utf-8")
+    done = subprocess.run(
+        ["bash", "-v", "page.sh"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=50,
+        cwd=tmp_path,
+        env={
+            **environment,
+            "PATH": os.pathsep.join([str(tools), str(Path(sys.executable).parent), environment["PATH"]]),
+            "AS_PRINTED_FAILURES": str(failures),
+        },
+    )
+    assert done.returncode == 0, done.stdout
+    assert not failures.exists(), failures.read_text("utf-8") + done.stdout
+    assert "Traceback" not in done.stdout, done.stdout
+
+
+def test_what_is_not_run_here_is_run_elsewhere() -> None:
+    for page, test in ELSEWHERE.items():
+        if (ROOT / "docs" / page).exists():
+            assert page in (ROOT / "tests" / test).read_text("utf-8"), f"{test} does not name {page}"
+    printed = [command for page in PAGES for block in blocks(page, "console") for command in commands_of(block)]
+    for not_here in NOT_HERE:
+        assert any(re.match(not_here, command) for command in printed), f"no page has {not_here}"
+
+
+def test_extras_that_are_named_exist() -> None:
+    extras = re.findall(r'^        "(\w+)": ', (ROOT / "setup.py").read_text("utf-8"), re.MULTILINE)
+    named = {
+        extra
+        for page in PAGES
+        for list_of in re.findall(r"(?:'\.|basix[-_]cti)\[([\w,-]+)\]", page.read_text("utf-8"))
+        for extra in list_of.split(",")
+    }
+    assert {"simulator", "testing"} <= named
+    assert named <= set(extras), f"no extras of setup.py: {named - set(extras)}"
+
+
+# --- Files of other kinds ---------------------------------------------------------------------------------------
+
+
+def kept(*languages: str) -> list[object]:
+    return [pytest.param(block, id=f"{page.name}-{block.line}") for page in PAGES for block in blocks(page, *languages)]
+
+
+@pytest.mark.parametrize("block", kept("ini", "toml"))
+def test_settings(block: Block, tmp_path: Path) -> None:
+    """A configuration file is read as the library reads it: each of its sections is enough to log in."""
+    if block.language == "ini":
+        sections = configparser.ConfigParser(inline_comment_prefixes=";")
+        sections.read_string(block.code)
+        names = sections.sections()
+    else:
+        names = re.findall(r"^\[([\w-]+)\]", block.code, re.MULTILINE)
+    if "basix-cti" not in names:
+        return  # of another program
+    config = tmp_path / f"config.{block.language}"
+    config.write_text(block.code, "utf-8")
+    config.chmod(0o600)
+    for name in set(re.findall(r"token_file\s*=\s*\"?([\w-]+)", block.code)):
+        (tmp_path / name).write_text("token", "utf-8")
+    for profile in names:
+        if profile != "basix-cti" or len(names) == 1:
+            settings = Settings.load(config=config, profile=profile, environ={}, defaults={"app_name": "page"})
+            assert settings.server
+            assert settings.token
+
+
+@pytest.mark.parametrize("block", kept("json"))
+def test_json(block: Block) -> None:
+    assert json.loads(block.code)
+
+
+# --- Names and links --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_local_links(page: Path) -> None:
+    """What a page names or links to in this repository is there."""
+    text = page.read_text("utf-8")
+    named = re.findall(r"``((?:docs|examples|tests|tools|benchmarks|fuzz|soak|basix_cti|\.ci)/[\w./-]*)``", text)
+    missing = [name for name in named if not (ROOT / name).exists()]
+    beside = re.findall(r"^ *\.\. (?:literalinclude|include|image|figure):: (?!https?:)(\S+)$", text, re.MULTILINE)
+    beside += re.findall(r"`[^`<]+ <(?!https?:|mailto:)([^>#]+)(?:#[^>]*)?>`_", text)
+    missing += [name for name in beside if not (page.parent / name).exists()]
+    assert not missing, f"{page.name} names what is not there: {missing}"
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for target in re.findall(r"``make ([a-z-]+)", text):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
+    commands = {path.stem for path in (ROOT / "basix_cti" / "cli").glob("*.py")}
+    for command in re.findall(r"basix-cti ([a-z]{4,})\b", text):
+        assert command in commands, f"basix-cti {command}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_anchors(page: Path) -> None:
+    """A link to a place on the same page, as in README, leads to one of its titles or targets."""
+    text = page.read_text("utf-8")
+    titles = set(re.findall(r"^(\S.*)\n(?:=+|-+|~+)$", text, re.MULTILINE))
+    targets = titles | set(re.findall(r"^\.\. _([^:]+):", text, re.MULTILINE))
+    targets |= set(re.findall(r"`([^`<]+) <[^>]+>`_", text))
+    for name in re.findall(r"(?<![:`])`([^`<>]+)`_(?!_)", text):
+        assert re.sub(r"\s+", " ", name) in targets, f"{page.name} has no {name}"
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "index.rst").read_text("utf-8")
+    listed = re.findall(r"^   (?:[^<\n]+ <)?([a-z_/]+)>?$", index, re.MULTILINE)
+    pages = [page.stem for page in (ROOT / "docs").glob("*.rst") if page.stem != "index"]
+    assert sorted(listed) == sorted(pages)

@@ -1,0 +1,51 @@
+"""README and the pages of docs/, and what stands in them."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.rst", ROOT / "CONTRIBUTING.rst", *sorted((ROOT / "docs").glob("*.rst"))]
+
+_BLOCK = re.compile(
+    r"^(?P<indent> *)\.\. code-block:: (?P<language>\S+)\n(?P<options>(?: +:.+\n)*)\n"
+    r"(?P<code>(?:(?P=indent) {3,}.*\n|\s*\n)+)",
+    re.MULTILINE,
+)
+_LITERAL = re.compile(r"^(?!\.\.)(?P<lead>.*)::\n\n(?P<code>(?: {3,}.*\n|\n)+)", re.MULTILINE)
+
+
+class Block(NamedTuple):
+    """A block of code.
+
+    Attributes:
+        language: as in the directive: ``python``, ``console``, …
+        caption: a file's name, or empty.
+        code: the text, without its indentation.
+        line: where it begins in the page.
+        prints: what the page says right behind it that it prints; empty where it says nothing.
+    """
+
+    language: str
+    caption: str
+    code: str
+    line: int
+    prints: str
+
+
+def blocks(page: Path, *languages: str) -> Iterator[Block]:
+    """The code blocks of a page in these languages, in order."""
+    text = page.read_text("utf-8")
+    for found in _BLOCK.finditer(text):
+        if found["language"] not in languages:
+            continue
+        caption = re.search(r":caption: (.+)", found["options"])
+        follows = _LITERAL.match(text, found.end())
+        prints = textwrap.dedent(follows["code"]) if follows and follows["lead"] == "It prints" else ""
+        line = text.count("\n", 0, found.start()) + 1
+        code = textwrap.dedent(found["code"]).strip("\n") + "\n"
+        yield Block(found["language"], caption[1] if caption else "", code, line, prints.strip("\n"))

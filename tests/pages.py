@@ -49,3 +49,14 @@ def blocks(page: Path, *languages: str) -> Iterator[Block]:
         line = text.count("\n", 0, found.start()) + 1
         code = textwrap.dedent(found["code"]).strip("\n") + "\n"
         yield Block(found["language"], caption[1] if caption else "", code, line, prints.strip("\n"))
+
+
+def commands_of(block: Block) -> list[str]:
+    """The commands of a console block, without what they print."""
+    commands: list[str] = []
+    for line in block.code.splitlines():
+        if line.startswith("$ "):
+            commands.append(line[2:])
+        elif line.startswith("> ") and commands and commands[-1].endswith("\\"):
+            commands[-1] += "\n" + line[2:]
+    return commands

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from pages import PAGES, ROOT, Block, blocks
+from pages import PAGES, ROOT, Block, blocks, commands_of
 from programs import TIMEOUT, environment_of
 
 from basix_cti.config import Settings
@@ -132,17 +132,6 @@ def test_there_is_code_to_run() -> None:
 
 
 # --- Commands ---------------------------------------------------------------------------------------------------
-
-
-def commands_of(block: Block) -> list[str]:
-    """The commands of a console block, without what they print."""
-    commands: list[str] = []
-    for line in block.code.splitlines():
-        if line.startswith("$ "):
-            commands.append(line[2:])
-        elif line.startswith("> ") and commands and commands[-1].endswith("\\"):
-            commands[-1] += "\n" + line[2:]
-    return commands
 
 
 CONSOLES = [

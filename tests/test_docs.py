@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 from pages import PAGES, ROOT, Block, blocks, commands_of
 from programs import TIMEOUT, environment_of
 
@@ -23,6 +24,8 @@ from basix_cti.simulator import Simulator
 # Pages whose files and commands have a test file of their own, which has to name them.
 ELSEWHERE = {
     "processes.rst": "test_processes.py",
+    "service.rst": "test_guides.py",
+    "tickets.rst": "test_guides.py",
     "tutorial.rst": "test_tutorial.py",
 }
 # Commands that are not run here, with where they are. What they name is looked at all the same.
@@ -82,7 +85,7 @@ def run(script: Path, environment: dict[str, str], enough: Callable[[list[str]],
         status = process.wait(TIMEOUT)
     # One that was about to end by itself is ended by the signal without a word.
     assert status == 0 or (interrupted and status == -signal.SIGINT), f"status {status}: {told}"
-    assert "Error" not in told, told
+    assert "Error" not in told or "Error" in script.read_text("utf-8"), told  # some show what an error looks like
     return lines
 
 
@@ -96,11 +99,21 @@ def test_python(block: Block, environment: dict[str, str], tmp_path: Path) -> No
     if (tests := len(re.findall(r"^ *def test_", block.code, re.MULTILINE))) > 0:
         run_tests(block.code, tests, tmp_path)
         return
+    certify(tmp_path, block.code)
     script = tmp_path / "script.py"
     script.write_text(block.code, "utf-8")
     lines = run(script, environment, enough=lambda lines: len(lines) == 12)
     if block.prints:
         assert "\n".join(lines) == block.prints
+
+
+def certify(folder: Path, code: str) -> None:
+    """Make the files of certificates that a block names."""
+    for name in set(re.findall(r"\b[\w-]+\.pem\b", code)):
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(str(folder / name))
+        if "load_cert_chain" in code:
+            authority.issue_cert("screen").private_key_and_cert_chain_pem.write_to_path(str(folder / "screen.pem"))
 
 
 def run_tests(code: str, at_least: int, directory: Path) -> None:
@@ -207,9 +220,14 @@ def test_console(page: Path, simulator: Simulator, environment: dict[str, str], 
 
 
 def test_what_is_not_run_here_is_run_elsewhere() -> None:
+    others = [path for path in (ROOT / "tests").glob("test_*.py") if path.name != Path(__file__).name]
+    tests = {path.name: path.read_text("utf-8") for path in others}
+    for shown in PAGES:
+        if any(block.caption for block in blocks(shown, "python")):
+            assert any(shown.name in test for test in tests.values()), f"no test runs the files of {shown.name}"
     for page, test in ELSEWHERE.items():
         if (ROOT / "docs" / page).exists():
-            assert page in (ROOT / "tests" / test).read_text("utf-8"), f"{test} does not name {page}"
+            assert page in tests[test], f"{test} does not name {page}"
     printed = [command for page in PAGES for block in blocks(page, "console") for command in commands_of(block)]
     for not_here in NOT_HERE:
         assert any(re.match(not_here, command) for command in printed), f"no page has {not_here}"
@@ -248,6 +266,7 @@ def test_settings(block: Block, tmp_path: Path) -> None:
     config = tmp_path / f"config.{block.language}"
     config.write_text(block.code, "utf-8")
     config.chmod(0o600)
+    certify(tmp_path, block.code)
     for name in set(re.findall(r"token_file\s*=\s*\"?([\w-]+)", block.code)):
         (tmp_path / name).write_text("token", "utf-8")
     for profile in names:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import socket
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -92,11 +92,11 @@ def test_only_my_telephone(pbx: Simulator, tmp_path: Path) -> None:
 def test_a_page_pops(pbx: Simulator, tmp_path: Path) -> None:
     """In a browser that gets the page from the tutorial's CRM, and shows what it got."""
     customer = pbx.customers[0]
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    for name in ("pop.py", "crm.py"):
-        assert "8000" in FILES[name]
-        (tmp_path / name).write_text(FILES[name].replace("8000", str(port)), "utf-8")
+    where = '"127.0.0.1", 8000), CustomerPage)\nprint("a CRM on http://127.0.0.1:8000/"'
+    assert where in FILES["crm.py"]
+    free = '"127.0.0.1", 0), CustomerPage)\nprint(f"a CRM on http://127.0.0.1:{server.server_port}/"'
+    (tmp_path / "crm.py").write_text(FILES["crm.py"].replace(where, free), "utf-8")
+    (tmp_path / "pop.py").write_text(FILES["pop.py"], "utf-8")
     browser = tmp_path / "browser"
     browser.write_text(
         f"#!{sys.executable}\nimport sys, urllib.request\n"
@@ -104,12 +104,11 @@ def test_a_page_pops(pbx: Simulator, tmp_path: Path) -> None:
         "utf-8",
     )
     browser.chmod(0o755)
-    variables = environment(pbx, BROWSER=f"{browser} %s", no_proxy="127.0.0.1")
-    with (
-        Program([sys.executable, "crm.py"], tmp_path, variables) as crm,
-        Program([sys.executable, "pop.py"], tmp_path, variables) as program,
-    ):
-        crm.wait(f"^a CRM on http://127.0.0.1:{port}/$")
+    with ExitStack() as stack:
+        crm = stack.enter_context(Program([sys.executable, "crm.py"], tmp_path, environment(pbx)))
+        url = crm.wait(r"^a CRM on (http://127\.0\.0\.1:\d+/)$")[0][1]
+        variables = environment(pbx, BROWSER=f"{browser} %s", no_proxy="127.0.0.1", CRM_URL=url)
+        program = stack.enter_context(Program([sys.executable, "pop.py"], tmp_path, variables))
         pbx.wait_connections(1, TIMEOUT)
         pbx.call(customer.number, to="user1")
         shown = f"<title>{customer.name}</title><h1>{customer.name}</h1><p>calls from {customer.number}</p>"
@@ -119,7 +118,7 @@ def test_a_page_pops(pbx: Simulator, tmp_path: Path) -> None:
         pbx.drop()  # what the page has its reader do: the connection is lost, and comes back
         program.wait(r"INFO:basix_cti.*", 2)
         pbx.wait_connections(1, TIMEOUT)
-        with urlopen(f"http://127.0.0.1:{port}/?number=%3Cb%3E") as answer:
+        with urlopen(f"{url}?number=%3Cb%3E") as answer:
             assert "<b>" not in answer.read().decode()
 
 

@@ -3,17 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= auto
+# What the tests talk to, of Debian's; a script in tools/ installs each.
+PEERS := erlang jq redis
 
 .PHONY: demo test test-compiled hour soak fuzz fuzz-compiled bench lint docs public-api package clean
 
 demo: $(VENV)/demo.stamp
 	@$(BIN)/basix-cti demo
 
-test: $(VENV)/dev.stamp erlang jq
+test: $(VENV)/dev.stamp $(PEERS)
 	$(BIN)/python -m pytest -n $(JOBS)
 
 # The same tests, against the modules compiled by mypyc; a C compiler is needed.
-test-compiled: $(VENV)/compiled.stamp erlang jq
+test-compiled: $(VENV)/compiled.stamp $(PEERS)
 	PYTHONPATH=$(CURDIR)/$(VENV)/compiled BASIX_CTI_EXPECT_COMPILED=1 $(BIN)/pytest -n $(JOBS)
 
 hour: $(VENV)/dev.stamp
@@ -52,8 +54,8 @@ package: $(VENV)/dev.stamp
 	BASIX_CTI_USE_MYPYC=1 $(BIN)/python -m build --wheel --outdir dist .
 	$(BIN)/twine check --strict dist/*
 
-.PHONY: erlang jq
-erlang jq:
+.PHONY: $(PEERS)
+$(PEERS):
 	@tools/install-$@
 
 $(BIN)/python:

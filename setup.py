@@ -41,12 +41,14 @@ CLI = ["rich>=13.7", "shtab>=1.7", 'tomli>=2; python_version < "3.11"']
 PROMETHEUS = ["prometheus-client>=0.20"]
 DJANGO = ["django>=4.2"]
 FLASK = ["flask>=3"]
+REDIS = ["redis>=5"]
 TESTING = [*SIMULATOR, "pytest>=8.2"]
 SERVERS = [*DJANGO, *FLASK, "celery>=5.4", "gunicorn>=23", "psycopg[binary]>=3.1.8"]
 TEST = [
     *TESTING,
     *CLI,
     *PROMETHEUS,
+    *REDIS,
     *SERVERS,
     "aiosmtpd>=1.4",
     "cryptography>=42",
@@ -58,7 +60,7 @@ TEST = [
 LINT = ["build>=1.2", "django-stubs>=5.2", "mypy>=1.13", "ruff>=0.8", "tomli>=2", "twine>=6", "types-setuptools"]
 # It is no part of "dev": there are wheels for Linux on x86-64 alone, and elsewhere it is hard to build.
 FUZZ = ["atheris>=2.3"]
-DOCS = [*SIMULATOR, *DJANGO, *FLASK, *PROMETHEUS, "sphinx>=8.1", "furo>=2024.8"]
+DOCS = [*SIMULATOR, *DJANGO, *FLASK, *PROMETHEUS, *REDIS, "sphinx>=8.1", "furo>=2024.8"]
 
 setup(
     name="basix_cti",
@@ -78,6 +80,7 @@ setup(
     extras_require={
         "cli": CLI,
         "prometheus": PROMETHEUS,
+        "redis": REDIS,
         "simulator": SIMULATOR,
         "django": DJANGO,
         "flask": FLASK,

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from .elements import Channel, ParkInfo
 from .endpoint import checked
-from .errors import CommandError, ConnectionLost
+from .errors import CommandError, ConnectionLost, NotConnected
 from .events import REMOVED, InfoEvent
 from .forks import check, current_process, has_left
 from .state import Picture
@@ -47,7 +47,7 @@ class Command:
         self._done = threading.Event()
         self._observed = False
         self._pid = current_process()
-        self._error: ConnectionLost | None = None
+        self._error: ConnectionLost | NotConnected | None = None
 
     @property
     def done(self) -> bool:
@@ -77,10 +77,14 @@ class Command:
 
         Raises:
             ConnectionLost: the connection ended before; whether the command took effect is not known.
+            NotConnected: it became known that it was not sent; only with a
+                :class:`~basix_cti.relay.RelayClient`, where that takes a moment.
             ForkedError: it was not done when this process was forked from the one that gave it.
         """
         if not self.done and not self._done.wait(timeout):
             return False
+        if isinstance(self._error, NotConnected):
+            raise NotConnected(str(self._error))
         if self._error is not None:
             raise ConnectionLost(
                 f"{self.name} of {self.uuid}: the connection ended before its effect was seen ({self._error})",
@@ -109,8 +113,8 @@ class Command:
             self._observed = observed
             self._done.set()
 
-    def _fail(self, error: ConnectionLost) -> None:
-        """The connection has ended."""
+    def _fail(self, error: ConnectionLost | NotConnected) -> None:
+        """The connection has ended, or was not there."""
         if not self._done.is_set():
             self._error = error
             self._done.set()

@@ -46,12 +46,14 @@ class Option:
         kind: ``text``, ``secret``, ``path`` or ``flag``.
         help: what it is, in a few words.
         metavar: what stands for its value in a help text.
+        commands: the commands that have it as an argument; None for every one that connects to a PBX.
     """
 
     name: str
     kind: str
     help: str
     metavar: str = "TEXT"
+    commands: tuple[str, ...] | None = None
 
 
 OPTIONS = (
@@ -73,6 +75,8 @@ OPTIONS = (
     Option("proxy", "text", "connect through this proxy: http://host:port or socks5://host:port", "URL"),
     Option("ca_file", "path", "trust the certificates in this PEM file, not the system's", "FILE"),
     Option("insecure", "flag", "take any TLS certificate: for test rigs only"),
+    Option("redis_url", "text", "the Redis of a relay: redis://host:port/0, rediss:// or unix://", "URL", ("relay",)),
+    Option("relay_name", "text", "the relay's name, if that Redis has several", "NAME", ("relay",)),
 )
 """Every setting, in the order in which a help text tells them."""
 
@@ -101,6 +105,7 @@ class Settings:
             ``api_user`` is given, a :class:`~basix_cti.Ticket` where ``ticket`` is true, otherwise an
             :class:`~basix_cti.ApiToken`.
         insecure: True takes any certificate.
+        redis_url, relay_name: where a relay is that holds the connection; see :mod:`basix_cti.relay`.
         origins: in words, where each setting was found that is not by default.
     """
 
@@ -121,6 +126,8 @@ class Settings:
     proxy: str | None = field(default=None, repr=False)
     ca_file: str | None = None
     insecure: bool = False
+    redis_url: str | None = field(default=None, repr=False)
+    relay_name: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -190,10 +197,14 @@ class Settings:
         Raises:
             ValueError: as :class:`~basix_cti.CTIClient`.
         """
+        return CTIClient(self.server, handler, **(self.parameters() | more))
+
+    def parameters(self) -> dict[str, Any]:
+        """What these settings say, as parameters of :class:`~basix_cti.CTIClient` beside server and handler."""
         mine: dict[str, Any] = {name: getattr(self, name) for name in _SELECTORS}
         for name in ("app_name", "full_events", "forced", "proxy", "ca_file", "auth"):
             mine[name] = getattr(self, name)
-        return CTIClient(self.server, handler, **(mine | {"verify": not self.insecure} | more))
+        return mine | {"verify": not self.insecure}
 
 
 def variable(name: str) -> str:
@@ -302,7 +313,7 @@ def _file(config: str | os.PathLike[str] | None, profile: str | None, environ: M
             where = f"{path}{f':{line}' if line else ''}, [{section}] {key}"
             if name not in _BY_NAME:
                 raise ConfigError(f"{where}: no such setting{_nearest(name, _BY_NAME)}", name)
-            if name == "token" or (name == "proxy" and "@" in str(value)):
+            if name == "token" or (name in ("proxy", "redis_url") and "@" in str(value)):
                 _refuse_readable(path, where, name)
             if name in own:
                 raise ConfigError(f"{where}: it stands there twice", name)

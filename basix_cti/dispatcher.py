@@ -15,7 +15,7 @@ from .errors import ConnectionLost
 from .events import Connected, Disconnected, Event, Failed, InfoEvent, InitialInfo, Overflowed
 from .forks import current_process, has_left
 from .handler import CTIHandler, deliver
-from .state import Picture, Tracker
+from .state import Picture, Snapshot, Tracker
 from .statistics import Counters
 
 __all__ = ["Dispatcher", "Sink"]
@@ -193,6 +193,8 @@ class Dispatcher:
             self.newest._take_initial(event)
         elif isinstance(event, Connected):
             self.newest._new_connection(event.session.number)
+        elif isinstance(event, Snapshot):
+            self.newest = event.picture._copy()
         if not size:
             self._in_session = isinstance(event, Connected) or (
                 self._in_session and not isinstance(event, Disconnected)
@@ -231,7 +233,9 @@ class Dispatcher:
                 return
             self._closed = True
             self._overflow = None
-            self._queue = deque((event, size) for event, size in self._queue if not size)
+            self._queue = deque(
+                (event, size) for event, size in self._queue if not size and not isinstance(event, Snapshot)
+            )
             self._bytes = 0
             if self._in_session:
                 self._queue.append((Disconnected(reason, received_at=time.time()), 0))
@@ -263,7 +267,7 @@ class Dispatcher:
             for event, size in batch:
                 if not (size and self._closed):
                     self._counters.waited(time.monotonic() + since_epoch - event.received_at)
-                    self._tell(self._tracker.track(event))
+                    self._tell(self._tracker.track(event), droppable=isinstance(event, Snapshot))
             if overflow is not None and newest is not None:
                 self._tell(iter([Overflowed(overflow.count, received_at=overflow.received_at)]))
                 self._tell(self._tracker.catch_up(newest, overflow.missed, overflow.received_at), droppable=True)

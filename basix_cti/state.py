@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 from .elements import (
@@ -27,7 +28,7 @@ from .elements import (
 )
 from .events import ADDED, REMOVED, UPDATED, Connected, Event, InfoEvent, InitialInfo
 
-__all__ = ["Picture", "Tracker"]
+__all__ = ["Picture", "Snapshot", "Tracker"]
 
 _Table: TypeAlias = "dict[Key, Element]"
 
@@ -231,10 +232,12 @@ class Picture:
                     self._ended.pop(key, None)
             self._tables[element] = table
 
-    def _take_initial(self, event: InitialInfo) -> None:
+    def _take_initial(self, event: InitialInfo) -> list[str]:
+        """Take a full state in; the elements that it was the full state of, or that it has emptied."""
         tables = self._tables_of(event)
         self._replace(tables)
         self._confirm(event, tables)
+        return list(tables)
 
     def _confirm(self, event: InitialInfo, tables: dict[str, _Table]) -> None:
         for item in event.items:
@@ -261,6 +264,19 @@ def _told_by(event: InitialInfo, tables: dict[str, _Table]) -> list[str]:
     return list(tables) if event.generation == 1 else [event.element]
 
 
+@dataclass(slots=True)
+class Snapshot(Event):
+    """A session begins with a whole picture in place of messages. It is not told itself, but what it changes.
+
+    Attributes:
+        picture: what is known now; nobody changes it any more.
+        elements: those whose full state it holds.
+    """
+
+    picture: Picture
+    elements: set[str]
+
+
 class Tracker:
     """Keeps a picture by the events of one connection after another, and finds what they mean.
 
@@ -283,21 +299,28 @@ class Tracker:
             yield self._changed(event)
         elif isinstance(event, InitialInfo):
             yield from self._initial(event)
+        elif isinstance(event, Snapshot):
+            yield from self.catch_up(event.picture, event.elements, event.received_at, joining=True)
         else:
             if isinstance(event, Connected):
                 self.picture._new_connection(event.session.number)
             yield event
 
-    def catch_up(self, newest: Picture, missed: set[str], received_at: float) -> Iterator[Event]:
+    def catch_up(
+        self, newest: Picture, missed: set[str], received_at: float, *, joining: bool = False
+    ) -> Iterator[Event]:
         """What is to be told when messages were dropped, and ``newest`` is what they led to.
 
         Args:
             newest: a copy of the present picture, which nobody changes any more.
             missed: the elements whose full state was among what was dropped.
             received_at: when the last dropped message arrived, seconds since the epoch.
+            joining: True at the begin of a session. In the very first one nothing is news, not even objects of an
+                element whose full state is still to come.
         """
+        quiet = joining and not self._initialised
         for element, table in newest._tables.items():
-            first = element in missed and element not in self._initialised
+            first = element not in self._initialised and (quiet or element in missed)
             yield from self._differences(element, self._known(element, table) if first else table, {}, received_at)
             if first:
                 self._adopt({element: table})
@@ -305,6 +328,8 @@ class Tracker:
                 self._initialised.add(element)
                 items = list(table.values())
                 yield InitialInfo(element, items, channels=_channels(items), received_at=received_at, synthetic=True)
+        if joining:
+            self._initialised |= newest._confirmed
         self.picture._ended = newest._ended
         self.picture._confirmed = newest._confirmed
         self.picture._touched = newest._touched

@@ -5,6 +5,7 @@ module            is for
 ================  ========================================================
 ``tail``          printing what happens at a PBX
 ``doctor``        telling why a connection does not work
+``relay``         holding one connection for many programs
 ``record``        writing it into a file
 ``redact``        the file without the people in it
 ``replay``        printing, telling or serving what is in it
@@ -32,7 +33,7 @@ from types import FrameType
 
 from ..errors import ConfigError, CTIError
 from ..version import __version__
-from . import completion, decode, demo, doctor, record, redact, replay, simulate, tail
+from . import completion, decode, demo, doctor, record, redact, relay, replay, simulate, tail
 from .options import EXIT_STATUS, Failure
 
 __all__ = ["main"]
@@ -90,6 +91,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"basix-cti {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
-    for command in (tail, doctor, record, redact, replay, decode, simulate, demo, completion):
+    for command in (tail, doctor, relay, record, redact, replay, decode, simulate, demo, completion):
         command.add_to(commands)
     return parser

@@ -76,7 +76,7 @@ def add_connection(parser: argparse.ArgumentParser, name: str) -> None:
     """The arguments of every command that connects to a PBX; ``name`` is the command's."""
     group = parser.add_argument_group("connection")
     for option in OPTIONS:
-        if option.kind == "secret":
+        if option.kind == "secret" or name not in (option.commands or (name,)):
             continue
         if option.name == "server":
             parser.add_argument("server", nargs="?", metavar="SERVER", help=option.help)
@@ -99,13 +99,14 @@ def settings(args: argparse.Namespace) -> Settings:
     Raises:
         ConfigError: a setting is missing or wrong; the program ends with status 2.
     """
-    if args.proxy is not None and "@" in args.proxy:
-        raise ConfigError(
-            "--proxy: other users of this machine could see the login in it; give it with the variable "
-            f"{variable('proxy')}, or put proxy into a configuration file",
-            "proxy",
-        )
-    given = {option.name: getattr(args, option.name) for option in OPTIONS if option.kind != "secret"}
+    given = {option.name: getattr(args, option.name, None) for option in OPTIONS if option.kind != "secret"}
+    for name in ("proxy", "redis_url"):
+        if "@" in (given[name] or ""):
+            raise ConfigError(
+                f"--{name.replace('_', '-')}: other users of this machine could see the login in it; give it with the "
+                f"variable {variable(name)}, or put {name} into a configuration file",
+                name,
+            )
     return Settings.load(
         given,
         config=args.config,

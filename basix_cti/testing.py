@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from .auth import ApiToken, ApiUser, Auth, Ticket
+from .base_client import Client
 from .client import CTIClient
 from .elements import Element
 from .etf import Atom
@@ -26,12 +27,13 @@ from .handler import HOOKS, CTIHandler
 if TYPE_CHECKING:
     from .simulator import Simulator
 
-__all__ = ["TIMEOUT", "ClientFactory", "RecordedClient", "Recorder"]
+__all__ = ["TIMEOUT", "ClientFactory", "Recorded", "RecordedClient", "Recorder"]
 
 TIMEOUT = 20.0
 """For how many seconds everything here waits, if it is not told otherwise. What comes ends a wait at once."""
 
 EventT = TypeVar("EventT", bound=Event)
+_RecordedT = TypeVar("_RecordedT", bound="Recorded")
 
 _SHOWN_CALLS = 15
 _SHOWN_CHARS = 260
@@ -277,7 +279,83 @@ def _gist(field: object) -> str:
     return str(field["name"]) if isinstance(field, dict) and "name" in field else repr(field)
 
 
-class RecordedClient(CTIClient):
+class Recorded(Client):
+    """What a client of a simulated PBX can do whose handler's calls are recorded, whatever kind of client it is.
+
+    Attributes:
+        pbx: the simulated PBX.
+        recorder: the :class:`Recorder` that the handler's calls go through.
+    """
+
+    pbx: Simulator
+    recorder: Recorder
+    _wait_at_start = True
+    _hooks_may_raise = False
+
+    def catch_up(self, timeout: float = TIMEOUT) -> None:
+        """Wait until the handler was told all that the PBX has said up to now, over reconnections, too.
+
+        For this the PBX sends every connection a mark, a ``system_msg``, which a :class:`Recorder` does not pass on.
+
+        Raises:
+            AssertionError: the client did not catch up within ``timeout`` seconds.
+        """
+        __tracebackhide__ = True
+        end = time.monotonic() + timeout
+        while True:
+            lost = self._losses()
+            self._wait_ready_until(end, timeout)
+            mark = next(_marks)
+            self.pbx.send_term((Atom("system_msg"), (_MARK, mark)))
+            left = max(0.0, end - time.monotonic())
+            self.recorder.wait(partial(self._passed, mark, lost), "what the PBX has said so far", left)
+            if self.recorder._mark >= mark:
+                return
+
+    def _passed(self, mark: int, losses: int) -> bool:
+        return self.recorder._mark >= mark or self._losses() != losses
+
+    def _losses(self) -> int:
+        """How often a mark on its way may have been lost."""
+        return len(self.recorder.of("on_disconnect")) + len(self.recorder.of("on_overflow"))
+
+    def _wait_ready_until(self, end: float, timeout: float) -> None:
+        __tracebackhide__ = True
+        if not self.wait_ready(max(0.0, end - time.monotonic())):
+            error = "" if self.last_error is None else f" The last error: {self.last_error}."
+            raise AssertionError(f"{self!r} was not ready within {timeout:g} s.{error}{self.recorder._story()}")
+
+    def __enter__(self: _RecordedT) -> _RecordedT:
+        """Start, and wait until the connection is up and the present state is known.
+
+        Raises:
+            AssertionError: that was not so within 20 seconds. The client is stopped.
+        """
+        __tracebackhide__ = True
+        self.start()
+        try:
+            if self._wait_at_start:
+                self._wait_ready_until(time.monotonic() + TIMEOUT, TIMEOUT)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop.
+
+        Raises:
+            AssertionError: a hook of the handler has raised, and the block has not.
+        """
+        __tracebackhide__ = True
+        self.stop()
+        if error is None and not self._hooks_may_raise:
+            self.recorder.check()
+
+
+class RecordedClient(Recorded, CTIClient):
     """A :class:`~basix_cti.CTIClient` of a simulated PBX, whose handler's calls are recorded.
 
     ::
@@ -336,68 +414,6 @@ class RecordedClient(CTIClient):
             "reconnect_max": max(0.1, options.get("reconnect_min", 0.1)),
         }
         super().__init__(pbx.url, self.recorder, auth=auth, **{**usual, **options})
-
-    def catch_up(self, timeout: float = TIMEOUT) -> None:
-        """Wait until the handler was told all that the PBX has said up to now, over reconnections, too.
-
-        For this the PBX sends every connection a mark, a ``system_msg``, which a :class:`Recorder` does not pass on.
-
-        Raises:
-            AssertionError: the client did not catch up within ``timeout`` seconds.
-        """
-        __tracebackhide__ = True
-        end = time.monotonic() + timeout
-        while True:
-            lost = self._losses()
-            self._wait_ready_until(end, timeout)
-            mark = next(_marks)
-            self.pbx.send_term((Atom("system_msg"), (_MARK, mark)))
-            left = max(0.0, end - time.monotonic())
-            self.recorder.wait(partial(self._passed, mark, lost), "what the PBX has said so far", left)
-            if self.recorder._mark >= mark:
-                return
-
-    def _passed(self, mark: int, losses: int) -> bool:
-        return self.recorder._mark >= mark or self._losses() != losses
-
-    def _losses(self) -> int:
-        """How often a mark on its way may have been lost."""
-        return len(self.recorder.of("on_disconnect")) + len(self.recorder.of("on_overflow"))
-
-    def _wait_ready_until(self, end: float, timeout: float) -> None:
-        __tracebackhide__ = True
-        if not self.wait_ready(max(0.0, end - time.monotonic())):
-            error = "" if self.last_error is None else f" The last error: {self.last_error}."
-            raise AssertionError(f"{self!r} was not ready within {timeout:g} s.{error}{self.recorder._story()}")
-
-    def __enter__(self) -> RecordedClient:
-        """Start, and wait until the connection is up and the present state is known.
-
-        Raises:
-            AssertionError: that was not so within 20 seconds. The client is stopped.
-        """
-        __tracebackhide__ = True
-        self.start()
-        try:
-            if self._wait_at_start:
-                self._wait_ready_until(time.monotonic() + TIMEOUT, TIMEOUT)
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop.
-
-        Raises:
-            AssertionError: a hook of the handler has raised, and the block has not.
-        """
-        __tracebackhide__ = True
-        self.stop()
-        if error is None and not self._hooks_may_raise:
-            self.recorder.check()
 
 
 ClientFactory: TypeAlias = Callable[..., RecordedClient]

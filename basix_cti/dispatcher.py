@@ -309,6 +309,8 @@ class Dispatcher:
                     raise SystemExit  # ends this thread, the only one here; the parent's goes on
                 if isinstance(event, InitialInfo):
                     self._told()
+            if droppable:  # only now the picture says so, too
+                self._told()
         except Exception as error:
             logger.exception("an event could not be told; please report this as a bug of basix_cti")
             deliver(self._handler, Failed(error, received_at=time.time()), guard=BaseException)

@@ -62,14 +62,16 @@ class Project:
 class Program:
     """A running program with all that it prints."""
 
-    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, command: Sequence[str], folder: Path, environment: Mapping[str, str], *, talks: bool = False
+    ) -> None:
         self.lines: list[str] = []
         self._changed = threading.Condition()
         self.process = subprocess.Popen(
             command,
             cwd=folder,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -84,6 +86,12 @@ class Program:
             with self._changed:
                 self.lines.append(line.rstrip("\n"))
                 self._changed.notify_all()
+
+    def say(self, line: str) -> None:
+        """A line to its stdin, if it was said to be one that talks."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
 
     def matches(self, pattern: str) -> list[re.Match[str]]:
         return [match for line in list(self.lines) if (match := re.search(pattern, line))]
@@ -117,8 +125,9 @@ class Program:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(TIMEOUT)
         self._reader.join(TIMEOUT)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
         if error is not None:
             print(*self.lines, sep="\n")
 

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import sys
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
-from programs import Program
-from redis_rig import RedisServer, RelayedClient, assert_right, needs_redis, relay
+from programs import TIMEOUT, Program
+from redis_rig import RedisServer, RelayedClient, assert_right, needs_redis, poll, relay
 
+from basix_cti import Channel, CTIHandler
+from basix_cti.errors import CommandError, ConnectionLost, DecodeError, NotConnected
+from basix_cti.etf import Atom
+from basix_cti.events import UnknownMessage
 from basix_cti.simulator import Simulator, Traffic
 from basix_cti.testing import RecordedClient
 
@@ -92,3 +105,363 @@ def test_kill_of_the_holder(stack: ExitStack, pbx: Simulator, server: RedisServe
         assert client.losses() == 1
         assert len(client.recorder.of("on_connect")) == 2
     pbx.wait_connections(1)
+
+
+def epochs(server: RedisServer) -> list[tuple[int, int]]:
+    """The position of each entry in the stream."""
+    entries = cast("list[tuple[bytes, object]]", server.client().xrange("{basix-cti:default}:events"))
+    return [(int(epoch), int(sequence)) for epoch, sequence in (name.split(b"-") for name, _ in entries)]
+
+
+def assert_one_at_a_time(server: RedisServer) -> None:
+    """Nobody has written in the epoch of another: in each, the entries are without a gap."""
+    found = epochs(server)
+    for before, after in pairwise(found):
+        assert after == (before[0], before[1] + 1) or (after[0] > before[0] and after[1] == 1)
+
+
+def epoch_of(program: Program, count: int = 1) -> int:
+    return int(program.wait(HOLDER, count)[-1][1])
+
+
+def test_a_holder_that_was_stopped_writes_nothing_when_it_wakes(
+    stack: ExitStack, pbx: Simulator, server: RedisServer
+) -> None:
+    holder, standby = twins(stack, pbx, server)
+    client = stack.enter_context(RelayedClient(pbx, server))
+    calls = traffic(pbx)
+    client.catch_up()
+    holder.process.send_signal(signal.SIGSTOP)
+    play(calls, 100)  # that wait in the socket of the one that sleeps
+    assert epoch_of(standby) > epoch_of(holder)
+    assert_right(pbx, client)
+    holder.process.send_signal(signal.SIGCONT)
+    holder.wait("the lease went to the other")
+    holder.wait(STANDBY)
+    play(calls, 100)
+    assert_right(pbx, client)
+    assert_one_at_a_time(server)
+    assert client.losses() == 1
+    pbx.wait_connections(1)
+
+
+@pytest.mark.parametrize("options", [[], ["--appendonly", "yes"]], ids=["nothing kept", "all kept"])
+def test_kill_of_redis(options: list[str], stack: ExitStack, pbx: Simulator) -> None:
+    server = stack.enter_context(RedisServer(*options))
+    holder, standby = twins(stack, pbx, server)
+    clients = [stack.enter_context(RelayedClient(pbx, server)) for _ in range(2)]
+    calls = traffic(pbx)
+    first = epoch_of(holder)
+    server.kill()
+    play(calls, 200)
+    server.start()
+    assert_right(pbx, *clients)
+    play(calls, 100)
+    assert_right(pbx, *clients)
+    assert_one_at_a_time(server)
+    assert max(epochs(server))[0] > first
+    # Who finds what Redis has kept goes on with that, until the holder begins anew.
+    assert all(client.losses() in (1, 2) for client in clients)
+    pbx.wait_connections(1)
+    assert len([*holder.matches(HOLDER), *standby.matches(HOLDER)]) == 2
+
+
+def test_redis_goes_back_in_time(stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
+    """What it has saved is a while old: clients do not go back with it, so nothing ends twice."""
+    holder = stack.enter_context(relay(pbx, server))
+    client = stack.enter_context(RelayedClient(pbx, server))
+    calls = traffic(pbx)
+    client.catch_up()
+    server.client().save()
+    play(calls, 300)
+    client.catch_up()
+    first = epoch_of(holder)
+    holder.process.send_signal(signal.SIGSTOP)  # so that the old data are all that clients find at first
+    server.kill()
+    server.start()
+    poll(lambda: "has lost data" in str(client.last_error), "notice of the loss")
+    holder.process.send_signal(signal.SIGCONT)
+    assert epoch_of(holder, 2) > first
+    assert_right(pbx, client)
+    assert_one_at_a_time(server)
+
+
+def test_redis_is_emptied(stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
+    holder = stack.enter_context(relay(pbx, server))
+    client = stack.enter_context(RelayedClient(pbx, server))
+    calls = traffic(pbx)
+    first = epoch_of(holder)
+    server.client().flushall()
+    play(calls, 100)
+    assert epoch_of(holder, 2) > first
+    assert_right(pbx, client)
+
+
+def test_redis_is_cut_off(stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
+    """It answers nobody for longer than the lease, and then goes on as if nothing had been."""
+    holder, standby = twins(stack, pbx, server)
+    client = stack.enter_context(RelayedClient(pbx, server, redis_timeout=0.5))
+    calls = traffic(pbx)
+    client.catch_up()
+    server.send(signal.SIGSTOP)
+    client.recorder.wait_for("on_disconnect")
+    pbx.wait_connections(0, TIMEOUT)  # who cannot publish does not keep the PBX
+    play(calls, 200)
+    server.send(signal.SIGCONT)
+    assert_right(pbx, client)
+    assert_one_at_a_time(server)
+    assert len([*holder.matches(HOLDER), *standby.matches(HOLDER)]) == 2
+
+
+def test_a_client_that_falls_behind(stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
+    stack.enter_context(relay(pbx, server, "--length", "200"))
+    steady = stack.enter_context(RelayedClient(pbx, server))
+    command = [sys.executable, str(Path(__file__).with_name("relay_worker.py")), server.url]
+    worker = stack.enter_context(Program(command, server.folder, dict(os.environ), talks=True))
+    worker.wait("^ready$")
+    calls = traffic(pbx, 100)
+    worker.process.send_signal(signal.SIGSTOP)
+    for _ in range(25):
+        play(calls, 10)
+        steady.catch_up()
+    worker.process.send_signal(signal.SIGCONT)
+    (lost,) = worker.wait("^lost .* fell behind, and ([0-9]+) messages are no longer in the stream")
+    assert int(lost[1]) > 100
+    worker.wait("^connected 2$")
+    play(calls, 50)
+    steady.catch_up()
+
+    def told() -> dict[str, object]:
+        count = len(worker.matches("^state "))
+        worker.say("state")
+        found: dict[str, object] = json.loads(worker.wait("^state (.*)$", count + 1)[-1][1])
+        return found
+
+    truth = {uuid: channel.to_dict() for uuid, channel in steady.state.channels.items()}
+    poll(lambda: told() == truth, "the right channels")
+    ends = Counter(match[1] for match in worker.matches("^end (.+)$"))
+    ups = {match[1] for match in worker.matches("^up (.+)$")}
+    assert set(ends.values()) == {1}
+    assert ups - truth.keys() <= ends.keys()
+    assert steady.losses() == 0
+
+
+def test_slow_hooks(stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
+    class Slow(CTIHandler):
+        def on_chan_info(self, channel: Channel) -> None:
+            wake.wait(0.02)
+
+    wake = threading.Event()
+    stack.enter_context(relay(pbx, server))
+    client = stack.enter_context(RelayedClient(pbx, server, Slow(), max_queued_events=20))
+    traffic(pbx, 300)
+    client.recorder.wait_for("on_overflow")
+    wake.set()
+    assert_right(pbx, client)
+    assert client.losses() == 0
+
+
+def no_pbx(error: BaseException) -> bool:
+    return str(error).startswith("the relay has no connection to the PBX: ")
+
+
+class TestThePBX:
+    def test_its_connection_is_lost(self, stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
+        stack.enter_context(relay(pbx, server))
+        client = stack.enter_context(RelayedClient(pbx, server))
+        calls = traffic(pbx)
+        client.catch_up()
+        pbx.refuse(503)
+        pbx.drop()
+        client.recorder.wait_for("on_disconnect")
+        assert not client.connected
+        with pytest.raises(NotConnected, match="no connection to unix:"):
+            client.hangup("uuid")
+        client.recorder.wait_for("on_error", where=no_pbx)
+        play(calls, 200)
+        late = RelayedClient(pbx, server)
+        late.start()
+        stack.callback(late.stop)
+        late.recorder.wait_for("on_error", where=no_pbx)
+        pbx.refuse(None)
+        assert late.wait_ready(TIMEOUT)
+        assert_right(pbx, client, late)
+        (reason,) = client.recorder.of("on_disconnect")
+        assert str(reason).startswith("the relay's connection to the PBX has ended: ")
+
+    def test_it_cannot_be_reached(self, stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
+        """After a while the standby gets its turn, who may have a way to it."""
+        holder, standby = twins(stack, pbx, server, "--patience", "0.5")
+        client = stack.enter_context(RelayedClient(pbx, server))
+        pbx.refuse(503)
+        pbx.drop()
+        standby.wait(HOLDER)
+        holder.wait("no connection to the PBX; the standby gets its turn")
+        pbx.refuse(None)
+        assert_right(pbx, client)
+
+    def test_it_is_taken_by_force(self, stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
+        holder, standby = twins(stack, pbx, server)
+        client = stack.enter_context(RelayedClient(pbx, server))
+        pbx.replace()
+        assert holder.process.wait(TIMEOUT) == 1
+        holder.wait("^basix-cti: another client with the same user and app_name took this connection's place")
+        standby.wait(HOLDER)
+        assert_right(pbx, client)
+        pbx.wait_connections(1)
+
+    def test_its_messages(self, stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
+        stack.enter_context(relay(pbx, server))
+        client = stack.enter_context(RelayedClient(pbx, server))
+        pbx.msg("こんにちは")
+        pbx.system_msg((Atom("auto_answer"), b"x", [1, 2.5], {b"k": Atom("undefined")}))
+        pbx.send_term((Atom("news"), 1))
+        pbx.bad_frame()
+        client.recorder.wait_for("on_error", where=lambda error: isinstance(error, DecodeError))
+        assert client.recorder.of("on_msg") == ["こんにちは"]
+        assert client.recorder.of("on_system_msg") == [(Atom("auto_answer"), b"x", [1, 2.5], {b"k": Atom("undefined")})]
+        (unknown,) = client.recorder.wait_event(UnknownMessage)
+        assert (unknown.kind, unknown.term) == ("news", (Atom("news"), 1))
+        assert unknown.received_at > 1e9
+
+
+class TestCommands:
+    def test_each_is_done_once(self, stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
+        twins(stack, pbx, server)
+        clients = [stack.enter_context(RelayedClient(pbx, server)) for _ in range(2)]
+        calls = [pbx.call("0312341234", to="user1").answer() for _ in range(2)]
+        uuids = [call.uuid for call in calls]
+        for client in clients:
+            client.catch_up()
+        parked = clients[0].park(uuids[0], 60)
+        assert parked.wait(TIMEOUT)
+        assert parked.sent
+        moved = clients[1].transfer(uuids[0], destination="202")
+        assert moved.wait(TIMEOUT)
+        assert all(client.hangup(uuid).wait(TIMEOUT) for client, uuid in zip(clients, uuids, strict=True))
+        assert pbx.commands == [
+            {"cmd": "park", "uuid": uuids[0], "timeout": 60},
+            {"cmd": "transfer", "uuid": uuids[0], "destination": "202"},
+            {"cmd": "hangup", "uuid": uuids[0]},
+            {"cmd": "hangup", "uuid": uuids[1]},
+        ]
+        assert clients[0].hangup(uuids[0]).wait(TIMEOUT)  # its end is known
+
+    def test_an_effect_that_does_not_come(self, stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
+        stack.enter_context(relay(pbx, server))
+        client = stack.enter_context(RelayedClient(pbx, server, command_timeout=0.3))
+        command = client.hangup("no-such-channel")
+        assert command.wait(TIMEOUT) is False
+        assert pbx.wait_command(TIMEOUT) == {"cmd": "hangup", "uuid": "no-such-channel"}
+
+    def test_of_a_form_that_is_wrong(self, stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
+        stack.enter_context(relay(pbx, server))
+        client = stack.enter_context(RelayedClient(pbx, server))
+        with pytest.raises(CommandError):
+            client.hangup("two words")
+        with pytest.raises(CommandError):
+            client.transfer("uuid")
+
+    def test_the_holder_dies_with_it(self, stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
+        """Nobody can know whether it was done, and it is not done again."""
+        holder, standby = twins(stack, pbx, server)
+        client = stack.enter_context(RelayedClient(pbx, server))
+        call = pbx.call("0312341234", to="user1").answer()
+        client.catch_up()
+        holder.process.send_signal(signal.SIGSTOP)
+        command = client.hangup(call.uuid)
+        poll(lambda: server.client().xlen("{basix-cti:default}:commands"), "the command in Redis")
+        holder.process.kill()
+        with pytest.raises(ConnectionLost, match="before its effect was seen"):
+            command.wait(TIMEOUT)
+        standby.wait(HOLDER)
+        assert_right(pbx, client)
+        assert pbx.commands == []
+        assert call.uuid in client.state.channels
+
+    def test_those_that_are_too_old_or_nonsense(self, stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
+        """As after a Redis that went back in time, or by somebody else: they are refused, and told to be."""
+        holder = stack.enter_context(relay(pbx, server))
+        client = stack.enter_context(RelayedClient(pbx, server))
+        epoch = str(epoch_of(holder))
+        text = json.dumps({"cmd": "hangup", "uuid": "x"})
+        right: dict[Any, Any] = {"epoch": epoch, "session": "1", "text": text}
+        wrong = [
+            right | {"epoch": "1"},
+            right | {"session": "7"},
+            right | {"text": "{"},
+            right | {"text": json.dumps({"cmd": "stop"})},
+            right | {"text": json.dumps({"cmd": "hangup", "uuid": 7})},
+            right | {"text": json.dumps({"cmd": "hangup", "uuid": "x", "more": 1})},
+            {"session": "1"},
+        ]
+        for number, fields in enumerate([*wrong, right]):
+            server.client().xadd("{basix-cti:default}:commands", {"id": str(number), **fields})
+        assert pbx.wait_command(TIMEOUT) == {"cmd": "hangup", "uuid": "x"}
+        client.catch_up()
+        entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", server.client().xrange("{basix-cti:default}:events"))
+        refused = [fields[b"c"] for _, fields in entries if fields[b"k"] == b"x"]
+        assert refused == [str(number).encode() for number in range(len(wrong))]
+        assert len(pbx.commands) == 1
+
+    def test_one_that_the_holder_refuses(self, stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
+        holder = stack.enter_context(relay(pbx, server))
+        client = stack.enter_context(RelayedClient(pbx, server))
+        holder.process.send_signal(signal.SIGSTOP)
+        command = client.hangup("x")
+        poll(lambda: server.client().xlen("{basix-cti:default}:commands"), "the command in Redis")
+        pbx.refuse(503)
+        pbx.drop()
+        holder.process.send_signal(signal.SIGCONT)
+        with pytest.raises((NotConnected, ConnectionLost)):
+            command.wait(TIMEOUT)
+        assert pbx.commands == []
+
+
+class TestWhoIsWho:
+    def test_a_stop_hands_over_at_once(self, stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
+        holder, standby = twins(stack, pbx, server)
+        client = stack.enter_context(RelayedClient(pbx, server))
+        assert holder.end() == 0
+        assert server.client().get("{basix-cti:default}:lease") is None or standby.matches(HOLDER)
+        standby.wait(HOLDER)
+        assert_right(pbx, client)
+
+    def test_two_relays_in_one_redis(self, stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
+        other = stack.enter_context(Simulator(users=2, domain="other.com"))
+        stack.enter_context(relay(pbx, server))
+        stack.enter_context(relay(other, server, "--relay-name", "other"))
+        ours = stack.enter_context(RelayedClient(pbx, server))
+        theirs = stack.enter_context(RelayedClient(other, server, name="other"))
+        assert (len(ours.state.users), len(theirs.state.users)) == (6, 2)
+        assert_right(pbx, ours)
+
+    def test_one_name_for_two(self, stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
+        other = stack.enter_context(Simulator(users=2, domain="other.com"))
+        stack.enter_context(relay(pbx, server)).wait(HOLDER)
+        wrong = stack.enter_context(relay(other, server))
+        wrong.wait(
+            "^basix-cti: the relay default in unix:.* serves another PBX, or another user, .* another --relay-name"
+        )
+        assert wrong.process.wait(TIMEOUT) == 1
+
+    def test_no_relay(self, stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
+        client = RelayedClient(pbx, server)
+        stack.callback(client.stop)
+        client.start()
+        (error,) = client.recorder.wait_for("on_error")
+        assert str(error).startswith(f"no relay is at work in {server.url}")
+        stack.enter_context(relay(pbx, server))
+        assert client.wait_ready(TIMEOUT)
+
+    def test_no_redis(self, stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
+        server.kill()
+        waiting = stack.enter_context(relay(pbx, server))
+        waiting.wait("^basix-cti: waiting for Redis: Redis at unix:")
+        client = RelayedClient(pbx, server)
+        client.start()
+        stack.callback(client.stop)
+        client.recorder.wait_for("on_error", where=lambda error: str(error).startswith("Redis at unix:"))
+        server.start()
+        assert client.wait_ready(TIMEOUT)
+        client.catch_up()

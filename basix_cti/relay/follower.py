@@ -125,7 +125,7 @@ class Follower:
         found = self._redis.run(JOIN, [keys.lease, keys.session, keys.ended], [keys.pictures])
         if not found:
             raise ConnectError(
-                f"no relay is at work in {self.peer}; start basix-cti relay, with the same --name, or wait for "
+                f"no relay is at work in {self.peer}; start basix-cti relay, with the same --relay-name, or wait for "
                 "the other one to take over"
             )
         self.epoch = int(found[0].split(b" ")[0])

@@ -192,7 +192,7 @@ class Relay:
             if identity != self._me.split(" ")[0]:
                 raise RelayError(
                     f"the relay {self._name} in {self._address.shown} serves another PBX, or another user, at "
-                    f"{holder.rpartition(':')[0]}; give this one another --name"
+                    f"{holder.rpartition(':')[0]}; give this one another --relay-name"
                 )
             self.role = "standby"
             self._tell(f"standby of {self._name} in {self._address.shown}; {holder.rpartition(':')[0]} holds it")

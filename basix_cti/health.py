@@ -82,12 +82,15 @@ class Probes:
         path = path.partition("?")[0]
         try:
             if path == "/healthz":
-                return _verdict(self._client.trouble(self._patience))
+                return _verdict(self._trouble())
             if path == "/readyz":
                 return _verdict(self._not_ready())
         except ForkedError as error:
             return _verdict(str(error))
         return self._metrics(accept) if path == "/metrics" else None
+
+    def _trouble(self) -> str | None:
+        return self._client.trouble(self._patience)
 
     def _not_ready(self) -> str | None:
         client = self._client

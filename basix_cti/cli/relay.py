@@ -6,9 +6,11 @@ import argparse
 import signal
 import sys
 import threading
+from contextlib import ExitStack
 from types import FrameType
 
 from ..errors import ConfigError, ConnectionReplaced
+from ..health import ProbeServer
 from .options import Failure, SubParsers, new_parser, positive, positive_seconds, settings
 
 _REDIS = "redis://localhost:6379/0"
@@ -50,6 +52,12 @@ def add_to(commands: SubParsers) -> None:
         metavar="S",
         help="leave it to the standby after so many seconds without the PBX (default: %(default)s)",
     )
+    relay.add_argument(
+        "--metrics",
+        type=_address,
+        metavar="HOST:PORT",
+        help="answer to /metrics, /healthz and /readyz at this address, such as 127.0.0.1:9464",
+    )
     relay.set_defaults(run=run)
 
 
@@ -80,11 +88,26 @@ def run(args: argparse.Namespace) -> int:
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
-    try:
-        relay.run()
-    except ConnectionReplaced as error:
-        raise Failure(str(error)) from None
+    with ExitStack() as stack:
+        if args.metrics is not None:
+            server = stack.enter_context(ProbeServer(relay.probes(), *args.metrics))
+            _say(f"metrics at {server.url}/metrics")
+        try:
+            relay.run()
+        except ConnectionReplaced as error:
+            raise Failure(str(error)) from None
     return 0
+
+
+def _address(text: str) -> tuple[str, int]:
+    """A host and a port."""
+    host, _, port = text.rpartition(":")
+    if not host or not 0 <= int(port) <= 65535:
+        raise ValueError
+    return host.strip("[]"), int(port)
+
+
+_address.__name__ = "address"
 
 
 def _say(what: str) -> None:

@@ -88,6 +88,7 @@ class RelayClient(Client):
             self._next_session,
             self._notify,
             former,
+            counters=self._counters,
             name=self._name,
         )
 

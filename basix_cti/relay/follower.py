@@ -29,6 +29,7 @@ from ..errors import (
 )
 from ..events import Event, Failed, InfoEvent, InitialInfo, Msg, Session, SystemMsg, UnknownMessage
 from ..state import Picture, Snapshot
+from ..statistics import Counters
 from ..transport import Interrupted, wait_for
 from .codec import load_box, load_element, load_key, load_term
 from .keys import JOIN, PUSH, Keys
@@ -41,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 _COUNT = 500
 _BLOCK = 1.0
+_MEMORY = 4  # what an event takes in memory, for each byte that it was read from
 _LOST: dict[str, type[ConnectionLost]] = {
     cls.__name__: cls
     for cls in (
@@ -260,7 +262,7 @@ class RelayThread(ClientThread[Follower]):
     Args:
         address: the Redis.
         keys: the relay's.
-        timing, sink, numbers, changed, former, name: as for :class:`~basix_cti.base_thread.ClientThread`.
+        timing, sink, numbers, changed, former, counters, name: as for :class:`~basix_cti.base_thread.ClientThread`.
     """
 
     def __init__(
@@ -273,6 +275,7 @@ class RelayThread(ClientThread[Follower]):
         changed: Callable[[], None],
         former: ClientThread[Any] | None,
         *,
+        counters: Counters,
         name: str,
     ) -> None:
         super().__init__(
@@ -284,6 +287,7 @@ class RelayThread(ClientThread[Follower]):
             former,
             return_when_replaced=False,
             stop_on_auth_error=False,
+            counters=counters,
             name=name,
         )
         self._address = address
@@ -357,6 +361,7 @@ class RelayThread(ClientThread[Follower]):
             raise ConnectError(str(follower.broken))
         if self._waker.stopping:
             raise Interrupted
+        self._due = time.monotonic() + _BLOCK + self.redis_timeout
         follower.read(self, _BLOCK)
 
     def _session_on(self, link: Follower, number: int, now: float) -> Session:
@@ -402,7 +407,9 @@ class RelayThread(ClientThread[Follower]):
             if link.broken is not None:
                 return link.broken
             self._push_commands(link)
-            self._expire_commands(time.monotonic())
+            now = time.monotonic()
+            self._expire_commands(now)
+            self._due = now + _BLOCK + self.redis_timeout
             link.read(self, self._until_next())
 
     def _until_next(self) -> float:
@@ -422,9 +429,12 @@ class RelayThread(ClientThread[Follower]):
             elif entry.kind in (b"k", b"x"):
                 self._answered(entry)
             else:
+                size = sum(map(len, entry.fields.values()))
+                self._counters.messages += 1
+                self._counters.received_bytes += size
                 event = _event(entry)
                 if event is not None:
-                    batch.append((event, 4 * sum(map(len, entry.fields.values())) or 1))
+                    batch.append((event, _MEMORY * size or 1))
             self._position = (link.epoch, entry.sequence)
         self._hand_over(batch)
         return lost

@@ -19,6 +19,8 @@ from ..dispatcher import Sink
 from ..errors import CommandError, ConnectError, ConnectionReplaced, CTIError, NotConnected
 from ..forks import opened
 from ..handler import CTIHandler
+from ..health import Probes
+from ..state import Picture
 from ..transport import Waker, wait_for
 from .codec import load_key
 from .keys import ACQUIRE, FENCED, Keys
@@ -68,6 +70,11 @@ class HeldClient(CTIClient):
     def _new_sink(self, former: Sink | None) -> Sink:
         assert self.publisher is not None
         return self.publisher
+
+    @property
+    def state(self) -> Picture:
+        """What has arrived, in the present tenure or the latest; safe to read from any thread."""
+        return super().state if self.publisher is None else self.publisher.newest
 
     def identity(self) -> str:
         """What its events depend on, without the secrets, as a few characters."""
@@ -132,8 +139,30 @@ class Relay:
         self._waker = opened(Waker)
         self._stopping = False
         self._told = ""
+        self._moved = time.monotonic()
         self.role = "starting"
         self.epoch = 0
+
+    def not_ready(self) -> str | None:
+        """Why clients cannot rely on this relay now; None if it holds the connection to the PBX and knows its channels,
+        or sees another one hold it. May be called from any thread."""
+        if self.role == "standby" or (self.role == "holder" and self._client.wait_ready(0)):
+            return None
+        if self.role == "starting":
+            return self._told or "starting"
+        error = self._client.last_error
+        return "no connection to the PBX" + (f"; the last error: {error}" if error is not None else "")
+
+    def trouble(self, patience: float) -> str | None:
+        """What keeps it from its work, for ``patience`` seconds at least; None for nothing. From any thread."""
+        late = time.monotonic() - self._moved
+        if late > patience + self._address.timeout:
+            return f"the relay has not moved for {late:.0f} s"
+        return self._client.trouble(patience) if self.role == "holder" else None
+
+    def probes(self, patience: float = 30.0) -> Probes:
+        """What to answer to those who watch over it; see :doc:`metrics`."""
+        return _RelayProbes(self, patience)
 
     def stop(self) -> None:
         """Have :meth:`run` leave the lease to the other, and return. May be called from any thread, and by a signal."""
@@ -202,12 +231,27 @@ class Relay:
     def _pause(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while not self._stopping and (left := end - time.monotonic()) > 0:
+            self._moved = end
             self._waker.wait(left)
 
     def _tell(self, what: str) -> None:
         if what != self._told:
             self._told = what
             self._say(what)
+
+
+class _RelayProbes(Probes):
+    """The answers for a relay, holder or standby."""
+
+    def __init__(self, relay: Relay, patience: float) -> None:
+        super().__init__(relay._client, patience=patience)
+        self._relay = relay
+
+    def _trouble(self) -> str | None:
+        return self._relay.trouble(self._patience)
+
+    def _not_ready(self) -> str | None:
+        return self._relay.not_ready()
 
 
 class _Tenure:
@@ -227,7 +271,15 @@ class _Tenure:
         self._kept = float("-inf")
         self._up_at = time.monotonic()
         self._client = relay._client
-        self._publisher = Publisher(self._keys, self.epoch, ended, relay._length, _MAX_WAITING, relay._waker.wake)
+        self._publisher = Publisher(
+            self._keys,
+            self.epoch,
+            ended,
+            length=relay._length,
+            max_bytes=_MAX_WAITING,
+            wake=relay._waker.wake,
+            counters=self._client._counters,
+        )
 
     def run(self) -> bool:
         """Publish and obey until the relay stops, or nothing can be done; True if the standby is to take over.
@@ -241,6 +293,7 @@ class _Tenure:
         self._client.publisher = self._publisher
         self._client.start()
         while not self._relay._stopping:
+            self._relay._moved = time.monotonic()
             self._publish()
             if isinstance(self._client.fatal, ConnectionReplaced):
                 raise self._client.fatal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeAlias
@@ -11,6 +12,7 @@ from ..elements import Channel, Key
 from ..errors import ConnectionLost, CTIError, DecodeError
 from ..events import Connected, Disconnected, Event, Failed, InfoEvent, InitialInfo, Msg, SystemMsg, UnknownMessage
 from ..state import Picture
+from ..statistics import Counters
 from .codec import dump_box, dump_element, dump_key, dump_term, dumps
 from .keys import Keys
 
@@ -29,11 +31,12 @@ PARTIAL, SUPERSEDED, IMPLIED, FULL = 0, 1, 2, 3
 
 
 class _Group(NamedTuple):
-    """What one event leads to: the position behind it, the commands, and about their bytes."""
+    """What one event leads to: the position behind it, the commands, about their bytes, and when it was received."""
 
     sequence: int
     writes: list[Write]
     size: int
+    received_at: float | None
 
 
 class Publisher:
@@ -48,6 +51,7 @@ class Publisher:
         length: about how many entries the stream keeps.
         max_bytes: how much may wait to be written.
         wake: called when something is there to be taken.
+        counters: where to count.
 
     Attributes:
         newest: what has arrived.
@@ -56,7 +60,15 @@ class Publisher:
     """
 
     def __init__(
-        self, keys: Keys, epoch: int, ended: Iterable[Key], length: int, max_bytes: int, wake: Callable[[], None]
+        self,
+        keys: Keys,
+        epoch: int,
+        ended: Iterable[Key],
+        *,
+        length: int,
+        max_bytes: int,
+        wake: Callable[[], None],
+        counters: Counters,
     ) -> None:
         self.newest = Picture()
         for key in ended:
@@ -68,6 +80,7 @@ class Publisher:
         self._length = length
         self._max_bytes = max_bytes
         self._wake = wake
+        self._counters = counters
         self._lock = threading.Lock()
         self._queue: deque[_Group] = deque()
         self._group: list[Write] = []
@@ -82,6 +95,24 @@ class Publisher:
         """How many events wait to be written."""
         return len(self._queue)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """About how many bytes these lead to."""
+        return self._bytes
+
+    @property
+    def delay(self) -> float:
+        """Seconds that the oldest of them has waited; 0.0 if none waits."""
+        try:
+            received_at = self._queue[0].received_at
+        except IndexError:
+            return 0.0
+        return 0.0 if received_at is None else max(0.0, time.time() - received_at)
+
+    def trouble(self, patience: float) -> str | None:
+        """None: what it writes into is looked after by the holder."""
+        return None
+
     def offer(self, event: Event, size: int) -> None:
         """As :meth:`offer_all`, for one event."""
         self.offer_all([(event, size)])
@@ -90,8 +121,9 @@ class Publisher:
         """Take events from the wire, in order."""
         with self._lock:
             for event, _ in events:
+                self._counters.told(event)
                 self._take(event)
-                self._close_group()
+                self._close_group(event.received_at)
         self._wake()
 
     def start(self) -> None:
@@ -124,6 +156,8 @@ class Publisher:
                 size -= group.size
                 writes += group.writes
                 sequence = group.sequence
+                if group.received_at is not None:
+                    self._counters.waited(time.time() - group.received_at)
             if writes:
                 writes.append(["HSET", self._keys.session, "epoch", str(self._epoch), "sequence", str(sequence)])
         return writes
@@ -145,14 +179,14 @@ class Publisher:
     def _write(self, *words: str | bytes) -> None:
         self._group.append(list(words))
 
-    def _close_group(self) -> None:
+    def _close_group(self, received_at: float | None = None) -> None:
         writes, self._group = self._group, []
         size = sum(_EVENT_BYTES + sum(map(len, write)) for write in writes)
         self._bytes += size
         if self._bytes > self._max_bytes:
             self.overflowed = True
         if writes and not self.overflowed:
-            self._queue.append(_Group(self._sequence, writes, size))
+            self._queue.append(_Group(self._sequence, writes, size, received_at))
 
     def _entry(self, kind: str, received_at: float | None = None, **fields: str | bytes) -> None:
         self._sequence += 1

@@ -4,12 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= auto
 # What the tests talk to, of Debian's; a script in tools/ installs each.
-PEERS := erlang jq redis
+PEERS := erlang jq postgresql redis
 
-.PHONY: demo test test-compiled hour soak fuzz fuzz-compiled bench lint docs public-api package clean
+.PHONY: demo django-demo flask-demo test test-compiled hour soak fuzz fuzz-compiled bench lint docs public-api package clean
 
 demo: $(VENV)/demo.stamp
 	@$(BIN)/basix-cti demo
+
+# An example site with a call log, on a simulated PBX, at http://127.0.0.1:8000/.
+django-demo flask-demo: %-demo: $(VENV)/%.stamp
+	@$(BIN)/python examples/demo_site.py $*
 
 test: $(VENV)/dev.stamp $(PEERS)
 	$(BIN)/python -m pytest -n $(JOBS)
@@ -70,10 +74,15 @@ $(VENV)/demo.stamp: $(BIN)/python setup.py
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[simulator]'
 	@touch $@
 
+$(VENV)/django.stamp $(VENV)/flask.stamp: $(VENV)/%.stamp: $(BIN)/python setup.py
+	@echo "Installing basix_cti with its simulator and $* into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[simulator,$*]'
+	@touch $@
+
 $(VENV)/dev.stamp: $(BIN)/python setup.py
 	@echo "Installing basix_cti with what its tests need into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	@touch $@ $(VENV)/demo.stamp
+	@touch $@ $(VENV)/demo.stamp $(VENV)/django.stamp $(VENV)/flask.stamp
 
 $(VENV)/fuzz.stamp: $(VENV)/dev.stamp
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'

@@ -33,7 +33,8 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
 nitpicky = True
-nitpick_ignore = [  # of the standard library, whose documentation is not asked over the network
+nitpick_ignore = [  # of the standard library and of Django, whose documentation is not asked over the network
+    ("py:exc", "ImproperlyConfigured"),
     ("py:class", "collections.abc.Callable"),
     ("py:class", "collections.abc.Generator"),
     ("py:class", "collections.abc.Iterable"),

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +33,14 @@ def printed(page: Path, caption: str) -> str:
     found = re.findall(pattern, page.read_text("utf-8"), re.MULTILINE)
     assert len(found) == 1, f"{caption} is shown {len(found)} times"
     return textwrap.dedent(found[0])
+
+
+def eventually(reached: Callable[[], object], what: str) -> None:
+    """Wait until something outside of this process is so, which nobody tells."""
+    end, never = time.monotonic() + TIMEOUT, threading.Event()
+    while not reached():
+        assert time.monotonic() < end, f"{what} did not come within {TIMEOUT:g} s"
+        never.wait(0.05)
 
 
 class Project:
@@ -132,11 +141,11 @@ class Program:
             print(*self.lines, sep="\n")
 
 
-def get(port: int) -> str:
-    """What a web server answers to a request for ``/``."""
+def get(port: int, path: str = "/") -> str:
+    """What a web server answers."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
     try:
-        connection.request("GET", "/")
+        connection.request("GET", path)
         response = connection.getresponse()
         body = response.read().decode()
         assert response.status == 200, body

@@ -7,6 +7,7 @@ module               is for
 ``flask``            the Flask extension; ``pip install basix-cti[flask]``
 ``bridge``           from events to any number of functions, each event in a context: for both
 ``site_settings``    where a site's settings come from, and the client that they make: for both
-``one_client``       one client for a process, in the background or in the foreground: for both
+``one_client``       one client for a process: for both
+``foreground``       what their commands need: signals, a log that is seen, what ends them: for both
 ===================  =====================================================================================
 """

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import atexit
 import logging
-import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any
 
 from ..client import CTIClient
 from ..errors import CTIError, NotConnected
 from ..forks import current_process
 
-__all__ = ["OneClient", "interruptible"]
+__all__ = ["OneClient"]
 
 logger = logging.getLogger(__name__)
 
@@ -121,29 +118,3 @@ class OneClient:
             atexit.unregister(self.stop)
             atexit.register(self.stop)
         return own.client
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Inside, Ctrl-C and SIGTERM end the block early, as what was asked for: nothing is raised. For the main thread.
-
-    A second one does not disturb the end of the block, which takes two seconds at most for a client.
-    """
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        for each in former:
-            signal.signal(each, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    former: dict[signal.Signals, Any] = {}
-    for each in (signal.SIGINT, signal.SIGTERM):
-        former[each] = signal.getsignal(each)
-    try:
-        for each in former:
-            signal.signal(each, interrupt)
-        yield
-    except KeyboardInterrupt:
-        pass
-    finally:
-        for each, handler in former.items():
-            signal.signal(each, signal.SIG_DFL if handler is None else handler)

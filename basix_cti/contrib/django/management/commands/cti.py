@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from .....errors import AuthError, ConfigError, ConnectionReplaced
-from ....one_client import interruptible
+from ....foreground import IN_VAIN, STATUS_IN_VAIN, interruptible, log_to_stderr
 from ...site import run_forever
 
 __all__ = ["Command"]
-
-_IN_VAIN = 2
 
 
 class Command(BaseCommand):
@@ -33,25 +28,5 @@ class Command(BaseCommand):
         try:
             with interruptible():
                 run_forever(stop_on_auth_error=True)
-        except (ConfigError, AuthError, ConnectionReplaced) as error:
-            raise CommandError(str(error), returncode=_IN_VAIN) from None
-
-
-def log_to_stderr(verbosity: int) -> None:
-    """Show what the library logs, unless the site's LOGGING says where that goes.
-
-    Args:
-        verbosity: 0 for warnings and errors alone, 2 and more for all.
-    """
-    log = logging.getLogger("basix_cti")
-    if logging.getLogger().handlers or any(not isinstance(each, logging.NullHandler) for each in log.handlers):
-        return
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-    handler.addFilter(lambda record: not _is_told_at_the_end(record))
-    log.addHandler(handler)
-    log.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)])
-
-
-def _is_told_at_the_end(record: logging.LogRecord) -> bool:
-    return isinstance(record.args, tuple) and any(isinstance(each, AuthError) for each in record.args)
+        except IN_VAIN as error:
+            raise CommandError(str(error), returncode=STATUS_IN_VAIN) from None

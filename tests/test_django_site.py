@@ -434,7 +434,7 @@ def test_the_database_is_restarted(simulator: Simulator, example: Project, postg
         assert not service.matches("Traceback")
         assert service.end() == 0
 
-    # A receiver without a transaction, after an error in which Django closes no connection by itself. Nobody waits: what
+    # A receiver without a transaction, after whose errors Django closes no connection by itself. Nobody waits: what
     # comes meanwhile is lost to it, and told; what comes afterwards is not.
     settings = (example.folder / "website" / "settings.py").read_text("utf-8")
     example.write("website/settings.py", settings.replace('"WAIT_FOR_DATABASE": 60', '"WAIT_FOR_DATABASE": 0'))

@@ -6,7 +6,7 @@ JOBS ?= auto
 # What the tests talk to, of Debian's; a script in tools/ installs each.
 PEERS := erlang jq postgresql redis
 
-.PHONY: demo django-demo flask-demo test test-compiled hour soak fuzz fuzz-compiled bench lint docs public-api package clean
+.PHONY: demo django-demo flask-demo test test-compiled test-django hour soak fuzz fuzz-compiled bench lint docs public-api package clean
 
 demo: $(VENV)/demo.stamp
 	@$(BIN)/basix-cti demo
@@ -21,6 +21,10 @@ test: $(VENV)/dev.stamp $(PEERS)
 # The same tests, against the modules compiled by mypyc; a C compiler is needed.
 test-compiled: $(VENV)/compiled.stamp $(PEERS)
 	PYTHONPATH=$(CURDIR)/$(VENV)/compiled BASIX_CTI_EXPECT_COMPILED=1 $(BIN)/pytest -n $(JOBS)
+
+# The tests of the Django app, with the other releases of Django that are supported.
+test-django: $(VENV)/dev.stamp postgresql
+	@tools/test-django
 
 hour: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -n $(JOBS) -m hour

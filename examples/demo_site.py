@@ -24,7 +24,7 @@ def django(port: int, environment: dict[str, str]) -> list[list[str]]:
     """Make the database; the programs of the site."""
     manage = [sys.executable, str(EXAMPLES / "django_call_log" / "manage.py")]
     subprocess.run([*manage, "migrate", "--verbosity", "0"], env=environment, check=True)
-    admin = ["createsuperuser", "--noinput", "--username", "demo", "--email", "", "--verbosity", "0"]
+    admin = ["createsuperuser", "--noinput", "--username", "demo", "--email", "demo@example.com", "--verbosity", "0"]
     subprocess.run([*manage, *admin], env={**environment, "DJANGO_SUPERUSER_PASSWORD": PASSWORD}, check=True)
     print(f"The admin is at http://127.0.0.1:{port}/admin/, user demo, password {PASSWORD}.", flush=True)
     return [[*manage, "cti"], [*manage, "runserver", "--noreload", f"127.0.0.1:{port}"]]

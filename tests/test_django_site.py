@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import django
 import psycopg
 import pytest
 from postgresql import PostgreSQL, programs_of_postgresql
@@ -94,6 +95,12 @@ def manage(project: Project, *arguments: str, environment: dict[str, str] | None
     )
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
+
+
+def test_the_release_of_django_is_the_one_that_is_meant(site: Project) -> None:
+    expected = os.environ.get("BASIX_CTI_EXPECT_DJANGO", django.get_version())
+    assert django.get_version().startswith(expected)
+    assert manage(site, "version").startswith(expected)
 
 
 def test_every_file_of_the_page_is_run_here() -> None:
@@ -354,7 +361,9 @@ def test_what_a_pbx_sends_is_no_html(simulator: Simulator, example: Project) -> 
 def test_the_admin_of_the_example(simulator: Simulator, example: Project) -> None:
     manage(example, "migrate")
     admin = {"DJANGO_SUPERUSER_PASSWORD": "x"}
-    manage(example, "createsuperuser", "--noinput", "--username", "demo", "--email", "", environment=admin)
+    manage(
+        example, "createsuperuser", "--noinput", "--username", "demo", "--email", "demo@example.com", environment=admin
+    )
     look = """
 from django.contrib.auth.models import User
 from django.test import Client

@@ -33,7 +33,7 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
 nitpicky = True
-nitpick_ignore = [  # of the standard library and of Django, whose documentation is not asked over the network
+nitpick_ignore = [  # of the standard library, of Django and of Flask, whose documentation is not asked over the network
     ("py:exc", "ImproperlyConfigured"),
     ("py:class", "collections.abc.Callable"),
     ("py:class", "collections.abc.Generator"),
@@ -41,6 +41,7 @@ nitpick_ignore = [  # of the standard library and of Django, whose documentation
     ("py:class", "collections.abc.Mapping"),
     ("py:class", "collections.abc.Sequence"),
     ("py:class", "datetime.datetime"),
+    ("py:class", "flask.app.Flask"),
     ("py:class", "os.PathLike"),
     ("py:class", "pathlib.Path"),
     ("py:class", "ssl.SSLContext"),

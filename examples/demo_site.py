@@ -53,7 +53,7 @@ def main() -> int:
             "BASIX_CTI_TOKEN": pbx.token,
             "CALL_LOG_FILE": os.path.join(folder, "call_log.sqlite3"),
         }
-        traffic = pbx.play(calls_per_minute=15, speed=6)
+        traffic = pbx.play(calls_per_minute=15, speed=12)
         running: list[subprocess.Popen[bytes]] = []
         failed = False
         try:

@@ -6,7 +6,9 @@ import contextlib
 import http.client
 import os
 import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -15,6 +17,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+
+import pytest
 
 from basix_cti.simulator import Simulator
 
@@ -33,6 +37,35 @@ def printed(page: Path, caption: str) -> str:
     found = re.findall(pattern, page.read_text("utf-8"), re.MULTILINE)
     assert len(found) == 1, f"{caption} is shown {len(found)} times"
     return textwrap.dedent(found[0])
+
+
+def verify_unit(unit: str, name: str, folder: Path) -> None:
+    """Have systemd look at a unit; what stands in /srv/website/.venv is taken for a program that is here."""
+    verify = shutil.which("systemd-analyze")
+    if verify is None:
+        pytest.skip("no systemd-analyze; on Debian: apt-get install systemd")
+    file = folder / name
+    file.write_text(re.sub(r"/srv/website/\.venv/bin/\w+", sys.executable, unit), "utf-8")
+    done = subprocess.run([verify, "verify", "--man=no", str(file)], capture_output=True, text=True, timeout=TIMEOUT)
+    told = [line for line in done.stderr.splitlines() if name in line]  # it tells of other units of the machine, too
+    assert told == []
+    assert done.returncode == 0, done.stderr
+
+
+def answers(port: int) -> bool:
+    """True if somebody listens on a TCP port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
 
 
 def eventually(reached: Callable[[], object], what: str) -> None:
@@ -142,11 +175,11 @@ class Program:
             print(*self.lines, sep="\n")
 
 
-def get(port: int, path: str = "/") -> str:
+def get(port: int, path: str = "/", method: str = "GET") -> str:
     """What a web server answers."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
     try:
-        connection.request("GET", path)
+        connection.request(method, path)
         response = connection.getresponse()
         body = response.read().decode()
         assert response.status == 200, body
@@ -155,8 +188,10 @@ def get(port: int, path: str = "/") -> str:
         connection.close()
 
 
-def gunicorn(project: Project, worker: str, preload: bool, *more: str) -> Program:
-    """Gunicorn with the project's ``wsgi:application``, on a free port."""
+def gunicorn(
+    project: Project, worker: str, preload: bool, *more: str, application: str = "wsgi:application"
+) -> Program:
+    """Gunicorn on a free port."""
     threads = ["--threads", "4"] if worker == "gthread" else []
     options = ["--bind", "127.0.0.1:0", "--worker-class", worker, *threads, *(["--preload"] if preload else []), *more]
     return project.run("-m", "gunicorn", *options, "wsgi:application")

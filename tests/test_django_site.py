@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import re
 import shutil
@@ -18,7 +17,21 @@ import django
 import psycopg
 import pytest
 from postgresql import PostgreSQL, programs_of_postgresql
-from programs import ROOT, TIMEOUT, Program, Project, captions, eventually, get, gunicorn, port_of, printed
+from programs import (
+    ROOT,
+    TIMEOUT,
+    Program,
+    Project,
+    answers,
+    captions,
+    eventually,
+    free_port,
+    get,
+    gunicorn,
+    port_of,
+    printed,
+    verify_unit,
+)
 
 from basix_cti.simulator import Simulator
 
@@ -196,12 +209,11 @@ def test_start_while_the_apps_are_loaded(site: Project) -> None:
 
 def test_the_autoreloader_has_one_client(simulator: Simulator, site: Project) -> None:
     add(site, printed(PAGE, "settings.py, with a client in each worker"))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with site.run("manage.py", "runserver", f"127.0.0.1:{port}") as server:
         server.wait("Quit the server")
         assert not simulator.connections  # nobody asked for anything yet
-        eventually(lambda: _answers(port), "the server")
+        eventually(lambda: answers(port), "the server")
         first, ready = get(port).split()
         assert (ready, simulator.connections) == ("True", 1)
         assert first != str(server.process.pid)
@@ -212,19 +224,11 @@ def test_the_autoreloader_has_one_client(simulator: Simulator, site: Project) ->
                 break
         server.wait("Quit the server", 2)
         simulator.wait_connections(0, TIMEOUT)
-        eventually(lambda: _answers(port), "the server")
+        eventually(lambda: answers(port), "the server")
         second, ready = get(port).split()
         assert (ready, simulator.connections) == ("True", 1)
         assert first != second
     assert not server.matches("Traceback")
-
-
-def _answers(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT).close()
-    except ConnectionRefusedError:
-        return False
-    return True
 
 
 @pytest.mark.parametrize("preload", [False, True])
@@ -287,16 +291,8 @@ def test_commands_from_a_view(simulator: Simulator, site: Project) -> None:
     with gunicorn(site, "sync", False) as server:
         port = port_of(server)
         assert get(port).endswith("True")
-        assert post(port, f"/hangup/{call.uuid}") == "ended"
+        assert get(port, f"/hangup/{call.uuid}", "POST") == "ended"
         assert not simulator.channels
-
-
-def post(port: int, path: str) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
-    connection.request("POST", path)
-    body = connection.getresponse().read().decode()
-    connection.close()
-    return body
 
 
 # --- the example --------------------------------------------------------------------------------------------------
@@ -384,7 +380,7 @@ def test_the_demo(tmp_path: Path) -> None:
     with Program(command, tmp_path, dict(os.environ)) as demo:
         address = demo.wait(r"^Calls of a simulated PBX: http://127\.0\.0\.1:(\d+)/")[0]
         port = int(address[1])
-        eventually(lambda: _answers(port), "the site")
+        eventually(lambda: answers(port), "the site")
         eventually(lambda: '<tr class="ended">' in get(port), "a call that has ended")
         assert demo.end() == 0
     assert not demo.matches("Traceback|ERROR")
@@ -466,17 +462,4 @@ def test_the_database_is_restarted(simulator: Simulator, example: Project, postg
 
 
 def test_the_unit_is_one(tmp_path: Path) -> None:
-    verify = shutil.which("systemd-analyze")
-    if verify is None:
-        pytest.skip("no systemd-analyze; on Debian: apt-get install systemd")
-    unit = printed(PAGE, "website-cti.service").replace("/srv/website/.venv/bin/python", sys.executable)
-    (tmp_path / "website-cti.service").write_text(unit, "utf-8")
-    done = subprocess.run(
-        [verify, "verify", "--man=no", str(tmp_path / "website-cti.service")],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-    )
-    told = [line for line in done.stderr.splitlines() if "website-cti" in line]
-    assert told == []
-    assert done.returncode == 0, done.stderr
+    verify_unit(printed(PAGE, "website-cti.service"), "website-cti.service", tmp_path)

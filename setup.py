@@ -53,6 +53,7 @@ TEST = [
     "aiosmtpd>=1.4",
     "cryptography>=42",
     "hypothesis>=6.100",
+    "pyte>=0.8.2",
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
     "trustme>=1.2",

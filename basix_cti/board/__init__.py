@@ -34,6 +34,7 @@ from .view import (
     people_order,
     seconds_since,
     summary,
+    wait_word,
 )
 
 __all__ = [
@@ -52,4 +53,5 @@ __all__ = [
     "people_order",
     "seconds_since",
     "summary",
+    "wait_word",
 ]

@@ -21,6 +21,7 @@ __all__ = [
     "people_order",
     "seconds_since",
     "summary",
+    "wait_word",
 ]
 
 Table: TypeAlias = Literal["groups", "calls", "people"]
@@ -112,6 +113,13 @@ def seconds_since(since: int | None, now: float, clock_difference: float | None)
         clock_difference: of a header; None counts as none.
     """
     return None if not since else max(0.0, now - (clock_difference or 0.0) - since / 1_000_000)
+
+
+def wait_word(seconds: float | None, amber: float, red: float) -> str:
+    """What is to be said of a wait: ``""``, ``long`` from ``amber`` seconds on, ``too long`` from ``red`` on."""
+    if seconds is None or seconds < min(amber, red):
+        return ""
+    return "too long" if seconds >= red else "long"
 
 
 def by_wait(row: Row) -> tuple[bool, int, str]:

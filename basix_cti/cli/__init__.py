@@ -4,6 +4,10 @@
 module            is for
 ================  ========================================================
 ``tail``          printing what happens at a PBX
+``monitor``       the live board: who waits, who talks, who is free
+``sources``       where a board comes from
+``viewers``       how it is shown
+``screen``        drawing it
 ``doctor``        telling why a connection does not work
 ``relay``         holding one connection for many programs
 ``record``        writing it into a file
@@ -33,7 +37,7 @@ from types import FrameType
 
 from ..errors import ConfigError, CTIError
 from ..version import __version__
-from . import completion, decode, demo, doctor, record, redact, relay, replay, simulate, tail
+from . import completion, decode, demo, doctor, monitor, record, redact, relay, replay, simulate, tail
 from .options import EXIT_STATUS, Failure
 
 __all__ = ["main"]
@@ -91,6 +95,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"basix-cti {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
-    for command in (tail, doctor, relay, record, redact, replay, decode, simulate, demo, completion):
+    for command in (tail, monitor, doctor, relay, record, redact, replay, decode, simulate, demo, completion):
         command.add_to(commands)
     return parser

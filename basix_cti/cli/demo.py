@@ -13,7 +13,7 @@ from ..auth import ApiToken, ApiUser, Auth
 from ..client import CTIClient
 from ..elements import Channel, MessageWaiting
 from ..events import CallEvent, Event
-from .describe import describe_call
+from .describe import clean, describe_call
 from .options import SubParsers, add_traffic, make_simulator, new_parser, positive_seconds
 from .tail import Printer
 
@@ -58,7 +58,7 @@ class _Demo(Printer):
 
     def say(self, what: str, text: str) -> None:
         """One line of the show."""
-        self.write(f"{time.strftime('%H:%M:%S')}  {what:<11}  {text}")
+        self.write(clean(f"{time.strftime('%H:%M:%S')}  {what:<11}  {text}"))
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,8 +1,9 @@
-"""Events in words, one line each."""
+"""Events in words, one line each; and how moments, spans and names are written."""
 
 from __future__ import annotations
 
 import time
+import unicodedata
 
 from ..calls import Call
 from ..elements import Channel, Element, MessageWaiting, ParkInfo, Target
@@ -22,7 +23,35 @@ from ..events import (
 
 def clock(seconds: float) -> str:
     """The local time of day, with milliseconds, of seconds since the epoch."""
-    return time.strftime("%H:%M:%S", time.localtime(seconds)) + f".{int(seconds % 1 * 1000):03d}"
+    return time_of_day(seconds) + f".{int(seconds % 1 * 1000):03d}"
+
+
+def time_of_day(seconds: float | None) -> str:
+    """The local time of day of seconds since the epoch; "?" for None."""
+    return "?" if seconds is None else time.strftime("%H:%M:%S", time.localtime(seconds))
+
+
+def minutes(seconds: float) -> str:
+    """A span of time as ``M:SS`` or ``H:MM:SS``."""
+    whole, rest = divmod(int(seconds), 60)
+    hours, whole = divmod(whole, 60)
+    return f"{hours}:{whole:02}:{rest:02}" if hours else f"{whole}:{rest:02}"
+
+
+def clean(text: object) -> str:
+    """A text without what would have a terminal do something: callers choose their names themselves."""
+    return "".join([_harmless(char) for char in str(text)])
+
+
+def _harmless(char: str) -> str:
+    category = unicodedata.category(char)
+    if category == "Cs":  # half a character, which nothing can write
+        return "?"
+    return " " if category in ("Cc", "Zl", "Zp") or unicodedata.bidirectional(char) in _TURNING else char
+
+
+# Marks that turn the direction of what follows them.
+_TURNING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
 def describe(event: Event) -> str | None:

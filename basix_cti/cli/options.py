@@ -42,6 +42,7 @@ def new_parser(
     description: str,
     examples: str,
     connects: bool = False,
+    short_user: bool = True,
     exit_status: str = EXIT_STATUS,
     file: str | None = None,
 ) -> argparse.ArgumentParser:
@@ -52,6 +53,7 @@ def new_parser(
         name, help, description: of the command.
         examples: command lines, without ``basix-cti`` before each.
         connects: True to add the arguments of :func:`add_connection`; then :func:`settings` gives what they say.
+        short_user: True to have ``--user`` as a short form of ``--user-name``; False where it is something else.
         exit_status: what the exit status means, if not the usual.
         file: what the argument FILE is, which comes before SERVER; None for a command without one.
     """
@@ -68,11 +70,11 @@ def new_parser(
     if file is not None:
         parser.add_argument("file", metavar="FILE", help=file)
     if connects:
-        add_connection(parser, name)
+        add_connection(parser, name, short_user=short_user)
     return parser
 
 
-def add_connection(parser: argparse.ArgumentParser, name: str) -> None:
+def add_connection(parser: argparse.ArgumentParser, name: str, *, short_user: bool = True) -> None:
     """The arguments of every command that connects to a PBX; ``name`` is the command's."""
     group = parser.add_argument_group("connection")
     for option in OPTIONS:
@@ -82,7 +84,7 @@ def add_connection(parser: argparse.ArgumentParser, name: str) -> None:
             parser.add_argument("server", nargs="?", metavar="SERVER", help=option.help)
             continue
         flags = [f"--{option.name.replace('_', '-')}"]
-        if option.name == "user_name":
+        if option.name == "user_name" and short_user:
             flags.insert(0, "--user")
         text = option.help + (f" (default: basix-cti-{name})" if option.name == "app_name" else "")
         if option.kind == "flag":
@@ -147,8 +149,14 @@ def positive_seconds(text: str) -> float:
     return number
 
 
+def speed(text: str) -> float | None:
+    """How much faster than life, a number above 0; None for ``max``."""
+    return None if text == "max" else positive_seconds(text)
+
+
 positive.__name__ = "positive number"
 positive_seconds.__name__ = "positive number"
+speed.__name__ = "positive number or max"
 
 
 def make_simulator(args: argparse.Namespace, *, port: int = 0, token: str = SIMULATED_TOKEN) -> Simulator:

@@ -10,7 +10,7 @@ import threading
 
 from ..handler import CTIHandler
 from ..recording import Recording, replay
-from .options import Failure, SubParsers, new_parser, positive, positive_seconds
+from .options import Failure, SubParsers, new_parser, positive, speed
 from .progress import Progress
 from .simulate import TOKEN, wait
 from .tail import Printer
@@ -38,7 +38,7 @@ def add_to(commands: SubParsers) -> None:
     where.add_argument("--json", action="store_true", help="print each event as a JSON object on a line of its own")
     parser.add_argument("--calls", action="store_true", help="print what happens to calls, in place of objects")
     parser.add_argument(
-        "--speed", type=_speed, default=1.0, help="how much faster than life, or max (default: %(default)s)"
+        "--speed", type=speed, default=1.0, help="how much faster than life, or max (default: %(default)s)"
     )
     parser.add_argument("--count", type=positive, metavar="N", help="end after N events were printed")
     parser.add_argument("--once", action="store_true", help="with --serve: end when a client has got all of it")
@@ -52,12 +52,7 @@ def _port(text: str) -> int:
     return port
 
 
-def _speed(text: str) -> float | None:
-    return None if text == "max" else positive_seconds(text)
-
-
 _port.__name__ = "port"
-_speed.__name__ = "positive number or max"
 
 
 def run(args: argparse.Namespace) -> int:

@@ -40,10 +40,11 @@ def run(args: argparse.Namespace) -> int:
     simulator = make_simulator(args, port=args.port, token=token or SIMULATED_TOKEN)
     with simulator:
         traffic = simulator.play(calls_per_minute=args.calls_per_minute, speed=args.speed)
+        login, where = f"{TOKEN}={'...' if token else SIMULATED_TOKEN}", f"{simulator.url} --domain {simulator.domain}"
         sys.stdout.write(
             f"Simulated PBX on {simulator.url}, domain {simulator.domain}, API user {simulator.api_user}.\n"
-            f"Watch it: {TOKEN}={'...' if token else SIMULATED_TOKEN} basix-cti tail {simulator.url} "
-            f"--domain {simulator.domain} --full-events\n"
+            f"Watch it: {login} basix-cti tail {where} --full-events\n"
+            f"As a board: {login} basix-cti monitor {where} --full-events\n"
         )
         sys.stdout.flush()
         try:

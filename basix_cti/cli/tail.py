@@ -12,7 +12,7 @@ from ..client import CTIClient
 from ..errors import AuthError, ConnectionLost, ConnectionReplaced, HandshakeError
 from ..events import CallEvent, Event, InfoEvent, InitialInfo, Session
 from ..handler import CTIHandler
-from .describe import clock, describe
+from .describe import clean, clock, describe
 from .options import Failure, SubParsers, new_parser, positive, settings
 
 
@@ -98,7 +98,7 @@ class Printer(CTIHandler):
         if self.as_json:
             self.write(json.dumps(event.to_dict(), ensure_ascii=False, allow_nan=False))
         elif (line := describe(event)) is not None:
-            self.write(f"{clock(event.received_at)} {line}")
+            self.write(clean(f"{clock(event.received_at)} {line}"))
         else:
             return
         if self.left is not None:
@@ -108,7 +108,7 @@ class Printer(CTIHandler):
 
     def on_disconnect(self, reason: ConnectionLost) -> None:
         if isinstance(reason, ConnectionReplaced):
-            sys.stderr.write(f"basix-cti: {reason}\n")
+            self.tell(str(reason))
 
     def on_connect(self, session: Session) -> None:
         self.connected = True
@@ -122,7 +122,11 @@ class Printer(CTIHandler):
             told += "; or it knows no such user"
             self.refused = True
             self.enough.set()
-        sys.stderr.write(f"basix-cti: {told}\n")
+        self.tell(told)
+
+    def tell(self, text: str) -> None:
+        """One line on stderr, of what is wrong."""
+        sys.stderr.write(f"basix-cti: {text}\n")
 
     def write(self, line: str) -> None:
         """One line, at once."""

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= auto
 # What the tests talk to, of Debian's; a script in tools/ installs each.
-PEERS := erlang jq postgresql redis
+PEERS := chromium erlang jq postgresql redis
 
 .PHONY: demo django-demo flask-demo test test-compiled test-django hour soak fuzz fuzz-compiled bench lint docs public-api package clean
 

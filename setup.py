@@ -37,6 +37,7 @@ def extensions() -> Sequence[Extension]:
 
 
 SIMULATOR = ["aiohttp>=3.11,<4"]
+WEB = ["aiohttp>=3.11,<4"]
 CLI = ["rich>=13.7", "shtab>=1.7", 'tomli>=2; python_version < "3.11"']
 PROMETHEUS = ["prometheus-client>=0.20"]
 DJANGO = ["django>=4.2"]
@@ -50,12 +51,14 @@ TEST = [
     *PROMETHEUS,
     *REDIS,
     *SERVERS,
+    *WEB,
     "aiosmtpd>=1.4",
     "cryptography>=42",
     "hypothesis>=6.100",
     "pyte>=0.8.2",
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
+    "selenium>=4.20",
     "trustme>=1.2",
 ]
 LINT = ["build>=1.2", "django-stubs>=5.2", "mypy>=1.13", "ruff>=0.8", "tomli>=2", "twine>=6", "types-setuptools"]
@@ -74,7 +77,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["basix_cti", "basix_cti.*"]),
     py_modules=["pytest_basix_cti"],
-    package_data={"basix_cti": ["py.typed"]},
+    package_data={"basix_cti": ["py.typed"], "basix_cti.wallboard": ["static/*"]},
     ext_modules=extensions(),
     setup_requires=["mypy>=1.13"] if USE_MYPYC else [],
     install_requires=["websocket-client>=1.9,!=1.9.1"],
@@ -82,6 +85,7 @@ setup(
         "cli": CLI,
         "prometheus": PROMETHEUS,
         "redis": REDIS,
+        "web": WEB,
         "simulator": SIMULATOR,
         "django": DJANGO,
         "flask": FLASK,

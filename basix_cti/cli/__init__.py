@@ -14,6 +14,7 @@ module            is for
 ``redact``        the file without the people in it
 ``replay``        printing, telling or serving what is in it
 ``decode``        messages and recordings as Erlang terms and as JSON
+``wallboard``     a page in the browser that shows it live
 ``simulate``      a simulated PBX on loopback
 ``demo``          both of them at work
 ``completion``    a script for completion in a shell
@@ -37,7 +38,20 @@ from types import FrameType
 
 from ..errors import ConfigError, CTIError
 from ..version import __version__
-from . import completion, decode, demo, doctor, monitor, record, redact, relay, replay, simulate, tail
+from . import (
+    completion,
+    decode,
+    demo,
+    doctor,
+    monitor,
+    record,
+    redact,
+    relay,
+    replay,
+    simulate,
+    tail,
+    wallboard,
+)
 from .options import EXIT_STATUS, Failure
 
 __all__ = ["main"]
@@ -95,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"basix-cti {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
-    for command in (tail, monitor, doctor, relay, record, redact, replay, decode, simulate, demo, completion):
+    told = (tail, monitor, wallboard, doctor, relay, record, redact, replay, decode, simulate, demo, completion)
+    for command in told:
         command.add_to(commands)
     return parser

@@ -235,6 +235,9 @@ class Picture:
     def _take_initial(self, event: InitialInfo) -> list[str]:
         """Take a full state in; the elements that it was the full state of, or that it has emptied."""
         tables = self._tables_of(event)
+        if event.element == "channel":
+            for key in self._tables.get("channel", {}).keys() - tables["channel"].keys():
+                self._remember_end(key)
         self._replace(tables)
         self._confirm(event, tables)
         return list(tables)

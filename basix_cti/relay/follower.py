@@ -226,32 +226,29 @@ def _snapshot(
     picture._touched = {}
     full = set()
     confirmed = set()
+    channels = picture._tables.setdefault("channel", {})
+    for key in map(load_key, ended):
+        channels.pop(key, None)
+        picture._remember_end(key)
     for (element, told), found in zip(json.loads(session[b"elements"]), pictures, strict=True):
         table = picture._tables.get(element, {}) if told == PARTIAL else {}
         touched = set()
         for name, text in found.items():
-            item = load_element(element, text) if text else None
-            key = load_key(name) if item is None else item.key
-            if key is None:
-                continue
+            key = load_key(name)
             touched.add(key)
-            if item is None:
-                table.pop(key, None)
+            if text:
+                table[key] = load_element(element, text)
             else:
-                table[key] = item
+                table.pop(key, None)
         picture._tables[element] = table
         if told == FULL:
             full.add(element)
         if told in (FULL, IMPLIED):
             confirmed.add(element)
-        elif told == PARTIAL:
+        else:
             picture._touched[element] = touched
     picture._confirmed = confirmed
-    for name in ended:
-        key = load_key(name)
-        if key not in picture._tables.get("channel", {}):
-            picture._remember_end(key)
-    for key in picture._tables.get("channel", {}):
+    for key in picture._tables["channel"]:
         picture._ended.pop(key, None)
     return Snapshot(picture, full, received_at=time.time())
 

@@ -25,8 +25,8 @@ _ENDED = 1_000
 _CHUNK = 2_000  # words of a command: Lua's unpack takes 8,000
 _EVENT_BYTES = 256
 
-# What the picture in Redis holds of an element: only what changed in this session, with "" for what was removed; a
-# table that another element has emptied; its full state, as another element implies it; its full state, as it was told.
+# What the picture in Redis holds of an element: only what changed in this session, with "" for what was removed; that,
+# after another element has emptied its table; its full state, as another element implies it; or as it was told.
 PARTIAL, SUPERSEDED, IMPLIED, FULL = 0, 1, 2, 3
 
 
@@ -272,7 +272,8 @@ class Publisher:
             has_ended = self.newest.has_ended(key)
             if has_ended != had_ended:
                 self._ends([key], has_ended)
-            if has_ended and event.generation == 1 and "parked_channel" in self._told:
+            freed = self.newest.get("parked_channel", key) is None
+            if has_ended and freed and event.generation == 1 and "parked_channel" in self._told:
                 self._put("parked_channel", key)
 
     def _put(self, element: str, key: Key, text: str | bytes | None = None) -> None:
@@ -280,7 +281,7 @@ class Publisher:
         hash_ = self._keys.picture(element)
         if item is not None:
             self._write("HSET", hash_, dump_key(key), dump_element(item) if text is None else text)
-        elif self._told.get(element, PARTIAL) == PARTIAL:
+        elif self._told.get(element, PARTIAL) in (PARTIAL, SUPERSEDED):
             self._write("HSET", hash_, dump_key(key), "")
         else:
             self._write("HDEL", hash_, dump_key(key))
@@ -300,8 +301,9 @@ class Publisher:
         if event.generation != 2:
             fields["g"] = str(event.generation)
         self._entry("a", event.received_at, **fields)
-        keys = {item.key for item in event.items if isinstance(item, Channel) and item.key is not None}
-        keys = keys if event.element == "channel" else set()
+        keys: set[Key] = set()
+        if event.element == "channel":
+            keys = {item.key for item in event.items if item.key is not None} | self.newest.items("channel").keys()
         before = {key for key in keys if self.newest.has_ended(key)}
         for element in self.newest._take_initial(event):
             current = self.newest.is_current(element)

@@ -130,7 +130,7 @@ def test_every_file_of_the_page_is_run_here() -> None:
 def test_the_service(simulator: Simulator, site: Project, number: signal.Signals) -> None:
     add(site, printed(PAGE, "settings.py, with a handler"))
     with site.run("manage.py", "cti") as service:
-        service.wait(r"^INFO basix_cti\.io_thread: connected to ws://")
+        service.wait(r"^INFO connected to ws://")
         assert simulator.connections == 1
         simulator.call("0312341234", to="user1").no_answer()
         service.wait("^0312341234 rings$")

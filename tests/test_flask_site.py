@@ -85,7 +85,7 @@ def test_every_file_of_the_page_is_run_here() -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_service(simulator: Simulator, site: Project, number: signal.Signals) -> None:
     with flask(site, "cti", "run", app="website") as service:
-        service.wait(r"^INFO basix_cti\.io_thread: connected to ws://")
+        service.wait(r"^INFO connected to ws://")
         simulator.call("0312341234", to="user1").no_answer()
         service.wait("missed: 0312341234$")
         service.process.send_signal(number)

@@ -57,7 +57,7 @@ def log_to_stderr(verbosity: int) -> None:
     if logging.getLogger().handlers or any(not isinstance(each, logging.NullHandler) for each in log.handlers):
         return
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
     handler.addFilter(lambda record: not _is_told_at_the_end(record))
     log.addHandler(handler)
     log.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)])

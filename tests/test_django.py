@@ -12,14 +12,16 @@ import django
 import pytest
 from clients import client_of
 from django.conf import settings
+from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.core import mail
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
+from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.management import CommandError, call_command
 from django.core.signals import request_started
 from django.db import connection
-from django.dispatch import Signal
+from django.dispatch import Signal, receiver
 from django.test import Client, override_settings
 from django.test.utils import setup_test_environment, teardown_test_environment
 
@@ -413,11 +415,12 @@ def first_request() -> Iterator[None]:
     request_started.disconnect(start_with_first_request)
 
 
-def test_a_worker_starts_one_with_its_first_request(first_request: None, simulator: Simulator) -> None:
+@pytest.mark.parametrize("server", [WSGIHandler, StaticFilesHandler, ASGIHandler])
+def test_a_worker_starts_one_with_its_first_request(first_request: None, simulator: Simulator, server: type) -> None:
     with override_settings(BASIX_CTI=settings_of(simulator, START_IN_WORKER=True)):
-        request_started.send(WSGIHandler)
+        request_started.send(server)
         client = get_client()
-        request_started.send(WSGIHandler)
+        request_started.send(server)
         assert get_client() is client
 
 
@@ -467,6 +470,19 @@ def test_the_command_ends_when_a_hook_stops_the_client(simulator: Simulator) -> 
     signals.on_initial_chan_info.connect(lambda client, **kwargs: client.stop(), weak=False)
     with override_settings(BASIX_CTI=settings_of(simulator)):
         call_command("cti", verbosity=0)
+
+
+def test_receivers_of_the_command_have_its_client(simulator: Simulator) -> None:
+    seen: list[bool] = []
+
+    @receiver(signals.on_initial_chan_info)
+    def look(client: CTIClient, **kwargs: Any) -> None:
+        seen.append(get_client() is client)
+        stop()
+
+    with override_settings(BASIX_CTI=settings_of(simulator)):
+        call_command("cti", verbosity=0)
+    assert seen == [True]
 
 
 def test_the_command_tells_that_it_was_replaced(simulator: Simulator) -> None:

@@ -164,6 +164,13 @@ def test_only_the_command_line_imports_the_doctor() -> None:
     assert users == {"cli"}
 
 
+def test_nothing_but_contrib_knows_of_web_frameworks() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        if path.relative_to(PACKAGE).parts[0] != "contrib":
+            assert "contrib" not in ours(path), path
+            assert not others(path) & {"django", "flask"}, path
+
+
 def test_there_are_no_cycles() -> None:
     """Also among the leaves, and whatever the table above says."""
     graph = {path.stem: ours(path) - {path.stem} for path in PACKAGE.glob("*.py")}

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from .metrics import Watched
 
-__all__ = ["Answer", "ProbeServer", "Probes"]
+__all__ = ["Answer", "ProbeServer", "Probes", "listening_address"]
 
 logger = logging.getLogger(__name__)
 
@@ -127,6 +127,18 @@ def _registry_of(client: Watched) -> CollectorRegistry | None:
     GCCollector(registry=registry)
     register(client, registry=registry)
     return registry
+
+
+def listening_address(text: str) -> tuple[str, int]:
+    """The host and the port in ``HOST:PORT``, or ``[HOST]:PORT`` for IPv6.
+
+    Raises:
+        ValueError: it is not of this form.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"{text!r} is not of the form HOST:PORT")
+    return host.strip("[]"), int(port)
 
 
 class ProbeServer:

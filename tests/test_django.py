@@ -227,7 +227,9 @@ def test_a_handler_that_raises(own: list[tuple[str, object]], caplog: pytest.Log
 
 def test_a_handler_that_is_a_tap_sees_messages(simulator: Simulator) -> None:
     with override_settings(BASIX_CTI=settings_of(simulator, HANDLER="test_django.OwnTap")):
-        assert isinstance(start()._tap, OwnTap)
+        client = start()
+        assert isinstance(client, CTIClient)
+        assert isinstance(client._tap, OwnTap)
 
 
 # --- the database -------------------------------------------------------------------------------------------------

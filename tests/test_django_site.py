@@ -156,6 +156,22 @@ def test_wrong_settings_end_the_service_with_one_line(site: Project) -> None:
     assert service.lines == ['CommandError: BASIX_CTI["SERVRE"] is no setting; did you mean BASIX_CTI["SERVER"]?']
 
 
+def test_the_service_answers_to_probes(simulator: Simulator, site: Project) -> None:
+    with site.run("manage.py", "cti", "--metrics", "127.0.0.1:0") as service:
+        port = int(service.wait(r"^INFO metrics at http://127\.0\.0\.1:(\d+)/metrics$")[0][1])
+        service.wait("^INFO connected")
+        assert get(port, "/healthz") == "ok\n"
+        eventually(lambda: "basix_cti_connected" in get(port, "/metrics"), "the metrics")
+        with site.run("manage.py", "cti", "--metrics", f"127.0.0.1:{port}") as second:
+            assert second.process.wait(TIMEOUT) == 1
+        assert second.lines == [f"CommandError: --metrics 127.0.0.1:{port}: Address already in use"]
+        assert service.end() == 0
+    assert not answers(port)
+    with site.run("manage.py", "cti", "--metrics", "here") as service:
+        assert service.process.wait(TIMEOUT) == 2
+    assert service.lines == ["CommandError: --metrics: 'here' is not of the form HOST:PORT"]
+
+
 def test_the_log_goes_where_the_site_says(simulator: Simulator, site: Project) -> None:
     add(
         site,

@@ -110,6 +110,16 @@ def test_wrong_settings_end_the_service_with_one_line(site: Project) -> None:
     assert service.lines[0].startswith("Error: no token: ")
 
 
+def test_the_service_answers_to_probes(simulator: Simulator, site: Project) -> None:
+    with flask(site, "cti", "run", "--metrics", "127.0.0.1:0", app="website") as service:
+        port = int(service.wait(r"^INFO metrics at http://127\.0\.0\.1:(\d+)/metrics$")[0][1])
+        assert get(port, "/healthz") == "ok\n"
+        with flask(site, "cti", "run", "--metrics", f"127.0.0.1:{port}", app="website") as second:
+            assert second.process.wait(TIMEOUT) == 1
+        assert second.lines == [f"Error: --metrics 127.0.0.1:{port}: Address already in use"]
+        assert service.end() == 0
+
+
 def test_the_service_can_be_quiet(simulator: Simulator, site: Project) -> None:
     with flask(site, "cti", "run", "--quiet", app="website") as service:
         simulator.wait_connections(1, TIMEOUT)

@@ -8,6 +8,6 @@ module               is for
 ``bridge``           from events to any number of functions, each event in a context: for both
 ``site_settings``    where a site's settings come from, and the client that they make: for both
 ``one_client``       one client for a process: for both
-``foreground``       what their commands need: signals, a log that is seen, what ends them: for both
+``foreground``       that client in the foreground, as their commands run it: for both
 ===================  =====================================================================================
 """

@@ -30,15 +30,15 @@ import click
 from flask import Flask, current_app, has_app_context, has_request_context, request_started
 from flask.cli import AppGroup, ScriptInfo, run_command
 
+from ..base_client import Client
 from ..calls import Call
-from ..client import CTIClient
 from ..elements import Channel, Element, MessageWaiting, ParkInfo
 from ..errors import ConnectionLost
 from ..etf import Term
 from ..events import Event, Session
 from ..handler import CTIHandler
 from .bridge import Bridge, InContext
-from .foreground import IN_VAIN, STATUS_IN_VAIN, interruptible, log_to_stderr
+from .foreground import METRICS, Ended, run
 from .one_client import OneClient
 from .site_settings import SiteSettings
 
@@ -185,7 +185,7 @@ class CTI:
         app.cli.add_command(_commands)
 
     @property
-    def client(self) -> CTIClient:
+    def client(self) -> Client:
         """The client that runs in this process.
 
         Raises:
@@ -194,7 +194,7 @@ class CTI:
         """
         return self._site(None).one.get()
 
-    def start(self, app: Flask | None = None) -> CTIClient:
+    def start(self, app: Flask | None = None) -> Client:
         """Start this process's client in the background, if it does not run. It is stopped when the process ends.
 
         For programs that know which process they are: a hook of Gunicorn that runs in the worker, for example. After a
@@ -278,7 +278,7 @@ class _Site:
         """Calls the functions, each event inside an application context."""
         return InContext(_Functions(self._app, self._functions), lambda event: self._app.app_context())
 
-    def _make(self, **options: Any) -> CTIClient:
+    def _make(self, **options: Any) -> Client:
         return self._settings().client(self.handler(), **options)
 
     def start_with_first_request(self, app: Flask, **kwargs: object) -> None:
@@ -319,26 +319,22 @@ def _is_loaded_by_a_command() -> bool:
     return not has_app_context() or (context.command is run_command and not has_request_context())
 
 
-class _InVain(click.ClickException):
-    exit_code = STATUS_IN_VAIN
-
-
 _commands = AppGroup("cti", help="The connection to the PBX.")
 
 
 @_commands.command("run")
 @click.option("-v", "--verbose", is_flag=True, help="Log everything to stderr.")
 @click.option("-q", "--quiet", is_flag=True, help="Log warnings and errors alone.")
-def _run(verbose: bool, quiet: bool) -> None:
+@click.option("--metrics", metavar="HOST:PORT", help=f"{METRICS[0].upper()}{METRICS[1:]}.")
+def _run(verbose: bool, quiet: bool, metrics: str | None) -> None:
     """Call the decorated functions until Ctrl-C or SIGTERM.
 
     The status is then 0; it is 2 where starting again would be in vain: a setting is wrong, the PBX refuses the login,
     or another client has taken the place of this one.
     """
-    log_to_stderr(2 if verbose else 0 if quiet else 1)
     site = cast(_Site, current_app.extensions[_NAME])
     try:
-        with interruptible():
-            site.one.run_forever(stop_on_auth_error=True)
-    except IN_VAIN as error:
-        raise _InVain(str(error)) from None
+        run(site.one, verbosity=2 if verbose else 0 if quiet else 1, metrics=metrics)
+    except Ended as end:
+        click.echo(f"Error: {end}", err=True)
+        click.get_current_context().exit(end.status)

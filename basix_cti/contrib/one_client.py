@@ -6,10 +6,11 @@ import atexit
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..client import CTIClient
+from ..base_client import Client
 from ..errors import CTIError, NotConnected
 from ..forks import current_process
 
@@ -23,7 +24,7 @@ class _Own:
     """What one process has. The lock is held while its client is made and started."""
 
     lock: threading.RLock = field(default_factory=threading.RLock)
-    client: CTIClient | None = None
+    client: Client | None = None
     failure: str | None = None
 
 
@@ -38,13 +39,13 @@ class OneClient:
         advice: for the error where no client runs: how to have one.
     """
 
-    def __init__(self, make: Callable[..., CTIClient], advice: str) -> None:
+    def __init__(self, make: Callable[..., Client], advice: str) -> None:
         self._make = make
         self._advice = advice
         # By process, and not reset in a fork: that would need a lock, which another thread might hold at that moment.
         self._owns: dict[int, _Own] = {}
 
-    def start(self) -> CTIClient:
+    def start(self) -> Client:
         """Start this process's client in the background, if it does not run; it is stopped when the process ends.
 
         Raises:
@@ -70,10 +71,13 @@ class OneClient:
                 own.failure = str(error)
                 logger.error("no client was started in this process: %s", error)
 
-    def run_forever(self, **options: Any) -> None:
+    def run_forever(
+        self, beside: Callable[[Client], AbstractContextManager[object]] | None = None, **options: Any
+    ) -> None:
         """Run this process's client until it is stopped, as :meth:`~basix_cti.CTIClient.run_forever`; in any thread.
 
         Args:
+            beside: gives what is to be entered as long as it runs; None for nothing.
             options: parameters of :class:`~basix_cti.CTIClient`, unless the site gives them.
 
         Raises:
@@ -85,11 +89,12 @@ class OneClient:
         with own.lock:
             client = self._take(own, **options)
         try:
-            client.run_forever()
+            with nullcontext() if beside is None else beside(client):
+                client.run_forever()
         finally:
             self.stop()
 
-    def get(self) -> CTIClient:
+    def get(self) -> Client:
         """The client that runs in this process.
 
         Raises:
@@ -112,7 +117,7 @@ class OneClient:
     def _own(self) -> _Own:
         return self._owns.setdefault(current_process(), _Own())
 
-    def _take(self, own: _Own, **options: Any) -> CTIClient:
+    def _take(self, own: _Own, **options: Any) -> Client:
         if own.client is None:
             own.client = self._make(**options)
             atexit.unregister(self.stop)

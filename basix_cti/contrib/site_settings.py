@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ..base_client import Client
 from ..client import CTIClient
 from ..config import OPTIONS, Settings
 from ..errors import ConfigError
@@ -60,7 +61,7 @@ class SiteSettings:
         if isinstance(further, Mapping):
             yield from self._not_among(further, _FURTHER, f'{self._form.format("OPTIONS")}["{{}}"]')
 
-    def client(self, handler: CTIHandler, **more: Any) -> CTIClient:
+    def client(self, handler: CTIHandler, **more: Any) -> Client:
         """A client with these settings, not yet started.
 
         Args:

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, close_old_connections, connections
 
+from ...base_client import Client
 from ...client import CTIClient
 from ...events import Disconnected, Event
 from ...handler import CTIHandler
@@ -35,7 +36,7 @@ class SignalBridge(Bridge):
     """
 
     def __init__(self, handler: CTIHandler | None) -> None:
-        self.client: CTIClient | None = None
+        self.client: Client | None = None
         self._handler = handler
 
     def tell(self, hook: str, args: tuple[Any, ...]) -> Iterator[BaseException]:

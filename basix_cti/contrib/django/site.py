@@ -14,7 +14,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.utils.module_loading import import_string
 
-from ...client import CTIClient
+from ...base_client import Client
 from ...errors import ConfigError
 from ...handler import CTIHandler
 from ...tap import Tap
@@ -23,7 +23,7 @@ from ..one_client import OneClient
 from ..site_settings import SiteSettings
 from .handler import SignalBridge, database_connections
 
-__all__ = ["get_client", "own_handler", "patience", "run_forever", "site_handler", "site_settings", "start", "stop"]
+__all__ = ["get_client", "one", "own_handler", "patience", "site_handler", "site_settings", "start", "stop"]
 
 _LONGEST_PATIENCE = 3600
 _FORM = 'BASIX_CTI["{}"]'
@@ -92,7 +92,7 @@ def _told(bridge: SignalBridge) -> CTIHandler:
     return InContext(bridge, partial(database_connections, patience=patience()))
 
 
-def _make(**options: Any) -> CTIClient:
+def _make(**options: Any) -> Client:
     settings, own = site_settings(), own_handler()
     bridge = SignalBridge(own)
     if isinstance(own, Tap):
@@ -101,24 +101,25 @@ def _make(**options: Any) -> CTIClient:
     return bridge.client
 
 
-_one = OneClient(
+one = OneClient(
     _make,
     'set BASIX_CTI["START_IN_WORKER"] to True to have one in each process that serves requests, '
     "or call basix_cti.contrib.django.start()",
 )
+"""This process's client."""
 
 
-def get_client() -> CTIClient:
+def get_client() -> Client:
     """The client that runs in this process: for views, receivers and handlers.
 
     Raises:
         NotConnected: none runs here. :meth:`~basix_cti.CTIClient.hangup` and the like raise the same without a
             connection, so one ``except`` does for both.
     """
-    return _one.get()
+    return one.get()
 
 
-def start() -> CTIClient:
+def start() -> Client:
     """Start this process's client in the background, if it does not run. It is stopped when the process ends.
 
     For programs that know which process they are: a hook of Gunicorn that runs in the worker, for example. After a
@@ -134,26 +135,12 @@ def start() -> CTIClient:
             "basix_cti.contrib.django.start() was called while the apps are loaded: so a client would run in every "
             'command of manage.py, and two under runserver; set BASIX_CTI["START_IN_WORKER"] to True instead'
         )
-    return _one.start()
+    return one.start()
 
 
 def stop() -> None:
     """Stop this process's client, if there is one."""
-    _one.stop()
-
-
-def run_forever(**options: Any) -> None:
-    """Run this process's client in this thread until it is stopped: what ``manage.py cti`` does.
-
-    Args:
-        options: parameters of :class:`~basix_cti.CTIClient`, unless ``BASIX_CTI["OPTIONS"]`` gives them.
-
-    Raises:
-        ConfigError: a setting is missing or wrong.
-        ConnectionReplaced: another client took this one's place.
-        AuthError: the login was refused; only with ``stop_on_auth_error``.
-    """
-    _one.run_forever(**options)
+    one.stop()
 
 
 def start_with_first_request(sender: type, **kwargs: object) -> None:
@@ -163,4 +150,4 @@ def start_with_first_request(sender: type, **kwargs: object) -> None:
     """
     # A test's client is no server; a test with a live server is none either, which that of the mail tells.
     if issubclass(sender, WSGIHandler | ASGIHandler) and not hasattr(mail, "outbox"):
-        _one.try_start()
+        one.try_start()

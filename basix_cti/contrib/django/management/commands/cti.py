@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ....foreground import IN_VAIN, STATUS_IN_VAIN, interruptible, log_to_stderr
-from ...site import run_forever
+from ....foreground import METRICS, Ended, run
+from ...site import one
 
 __all__ = ["Command"]
 
@@ -22,11 +22,13 @@ class Command(BaseCommand):
     )
     requires_system_checks = ()  # what is wrong with the settings is told in one line
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add the command's own."""
+        parser.add_argument("--metrics", metavar="HOST:PORT", help=METRICS)
+
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the client."""
-        log_to_stderr(options["verbosity"])
         try:
-            with interruptible():
-                run_forever(stop_on_auth_error=True)
-        except IN_VAIN as error:
-            raise CommandError(str(error), returncode=STATUS_IN_VAIN) from None
+            run(one, verbosity=options["verbosity"], metrics=options["metrics"])
+        except Ended as end:
+            raise CommandError(str(end), returncode=end.status) from None

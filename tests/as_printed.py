@@ -18,7 +18,7 @@ _ENOUGH = {"simulate": 1, "demo": 6, "tail": 40}
 def command_of(program: str, arguments: list[str]) -> tuple[list[str], int]:
     """What to run, and after how many lines it has shown enough."""
     if program != "basix-cti":
-        return [sys.executable, *arguments], 12 if arguments[0].endswith(".py") else 0
+        return [sys.executable, *arguments], 6 if arguments[0].endswith(".py") else 0
     command = arguments[0]
     enough = 1 if "--serve" in arguments else _ENOUGH.get(command, 0)
     for option in ("--port", "--serve"):

@@ -25,6 +25,7 @@ class Block(NamedTuple):
     Attributes:
         language: as in the directive: ``python``, ``console``, …
         caption: a file's name, or empty.
+        saved_as: the same; or the name that the reader is told to save it as.
         code: the text, without its indentation.
         line: where it begins in the page.
         prints: what the page says right behind it that it prints; empty where it says nothing.
@@ -32,6 +33,7 @@ class Block(NamedTuple):
 
     language: str
     caption: str
+    saved_as: str
     code: str
     line: int
     prints: str
@@ -48,7 +50,9 @@ def blocks(page: Path, *languages: str) -> Iterator[Block]:
         prints = textwrap.dedent(follows["code"]) if follows and follows["lead"] == "It prints" else ""
         line = text.count("\n", 0, found.start()) + 1
         code = textwrap.dedent(found["code"]).strip("\n") + "\n"
-        yield Block(found["language"], caption[1] if caption else "", code, line, prints.strip("\n"))
+        named = caption[1] if caption else ""
+        told = re.search(r"Save this as ``([\w.]+)``[^\n]*:\n\n$", text[: found.start()])
+        yield Block(found["language"], named, told[1] if told else named, code, line, prints.strip("\n"))
 
 
 def commands_of(block: Block) -> list[str]:

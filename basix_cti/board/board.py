@@ -91,7 +91,8 @@ class Board(CTIHandler):
         if isinstance(event, CallEvent):  # its own calls tell the same, whoever passes events on
             return
         with self._lock:
-            self._received_at = max(self._received_at or 0.0, event.received_at)
+            if not isinstance(event, Disconnected | Failed):
+                self._received_at = max(self._received_at or 0.0, event.received_at)
             if isinstance(event, InfoEvent):
                 self._take_change(event)
             elif isinstance(event, InitialInfo):

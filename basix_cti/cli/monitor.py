@@ -7,7 +7,7 @@ import argparse
 from ..board import ORDERS
 from .options import SubParsers, new_parser, positive_seconds, speed
 from .sources import LiveSource, ReplaySource, Source
-from .viewers import viewer_of
+from .viewers import Viewer, viewer_of
 
 _INTERVAL = 0.25
 
@@ -71,10 +71,17 @@ def run(args: argparse.Namespace) -> int:
     else:
         source = ReplaySource(args.replay, args.group, args.user, speed=None if once else args.speed)
     source.silent = viewer.has_screen
-    with source, viewer:
-        while not source.ended.wait(_INTERVAL):
-            if viewer.show(source):
-                return 0
-        viewer.show(source)
-        viewer.end(source)
+    try:
+        with source, viewer:
+            _follow(source, viewer)
+    except KeyboardInterrupt:
+        pass  # what is wrong with a recording counts all the same
     return source.status
+
+
+def _follow(source: Source, viewer: Viewer) -> None:
+    while not source.ended.wait(_INTERVAL):
+        if viewer.show(source):
+            return
+    viewer.show(source)
+    viewer.end(source)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
+from textwrap import wrap
 from typing import TypeAlias
 
 from rich.cells import cell_len, set_cell_size
@@ -37,13 +38,15 @@ class Look:
 
     Attributes:
         amber, red: a call that has waited so many seconds has waited ``long``, or ``too long``.
-        notes: what else is to be told above the board, in a few words each.
+        notes: what else is to be told on the first line, in a few words each.
+        missing: what is asked for and not there; None for nothing.
         replay: None for a live board; else how far a replay has come, in words.
     """
 
     amber: float = 20.0
     red: float = 60.0
     notes: list[str] = field(default_factory=list)
+    missing: str | None = None
     replay: str | None = None
 
 
@@ -123,7 +126,7 @@ def _head(header: Row, now: _Now, look: Look, width: int) -> list[Text]:
         _first_line(header, look, width),
         *_figures(header, now, width),
         _counters(header, width),
-        *_troubles(header, width),
+        *_troubles(header, look, width),
     ]
 
 
@@ -187,9 +190,9 @@ def _counters(header: Row, width: int) -> Text:
     return _clipped(Text(f"since {time_of_day(counters['since'])}: {doubt}{told}; earlier: unknown"), width)
 
 
-def _troubles(header: Row, width: int) -> list[Text]:
+def _troubles(header: Row, look: Look, width: int) -> list[Text]:
     connection, gap = header["connection"], header["gap"]
-    lines = []
+    lines = [] if look.missing is None else [(look.missing, "yellow")]
     if connection["state"] == "lost":
         lasted = _ago(max(0.0, header["now"] - connection["since"]))
         lines.append((f"No connection for {lasted}: {connection['reason']}", "bold red"))
@@ -205,7 +208,7 @@ def _troubles(header: Row, width: int) -> list[Text]:
         lines.append((f"{header['overflowed']} messages were dropped: this machine was too slow.", "yellow"))
     if header["bad_frames"]:
         lines.append((f"{header['bad_frames']} messages could not be decoded.", "yellow"))
-    return [_clipped(Text(clean(text), style), width) for text, style in lines]
+    return [Text(part, style) for text, style in lines for part in wrap(clean(text), width, max_lines=3)]
 
 
 # The tables

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import threading
 import time
@@ -36,6 +37,7 @@ class Source(Printer):
         status: the exit status.
         replay: in words, how far a replay has come; None for a PBX.
         notes: what a viewer should be told of what is shown, in a few words each.
+        missing: what is asked for and not there, but may still come; None for nothing.
     """
 
     def __init__(self, groups: list[str], users: list[str]) -> None:
@@ -46,6 +48,7 @@ class Source(Printer):
         self.status = 0
         self.replay: str | None = None
         self.notes: list[str] = []
+        self.missing: str | None = None
         self._groups = groups
         self._users = users
         self._selection: Selection | None = None
@@ -102,6 +105,7 @@ class Source(Printer):
         except LookupError as error:
             self._miss("people", str(error))
             return None
+        self.missing = None
         self.notes = [f"only {name}" for name in (*self._groups, *self._users)]
         return Selection(groups, users)
 
@@ -113,10 +117,10 @@ class Source(Printer):
             names = sorted((str(row["name"]) for row in rows), key=lambda name: (len(name), name))
             more = ", ..." if len(names) > _NAMES_TOLD else ""
             raise Failure(f"{what}; there are {', '.join(names[:_NAMES_TOLD])}{more}")
-        note = f"{what} so far"
-        if note not in self.notes:
-            self.notes = [note]
-            self.tell(f"{note}: the PBX does not tell this login of all that there are")
+        missing = f"{what} so far"
+        if missing != self.missing:
+            self.missing = missing
+            self.tell(f"{missing}: the PBX does not tell this login of all that there are")
 
     def _lists(self) -> bool:
         return self.board.lists("groups") and self.board.lists("people")
@@ -140,7 +144,7 @@ class Source(Printer):
         self.enough.set()
         self._thread.join()
         self.silent = False
-        if error is not None:
+        if error is not None and not isinstance(error, KeyboardInterrupt):
             return
         if self._raised is not None:
             raise self._raised
@@ -226,7 +230,8 @@ class ReplaySource(Source):
         self._time = (0.0, time.monotonic())
         self._held: Disconnected | None = None
         self._progress = Progress("replaying", silent=sys.stdout.isatty())
-        self.replay = path
+        self._name = os.path.basename(path)
+        self.replay = f"0 %  {self._name}"
 
     def now(self) -> float:
         at, then = self._time
@@ -239,10 +244,10 @@ class ReplaySource(Source):
             replay(self._recording, self, speed=self._speed, stop=self.enough, progress=self._go_on)
         if self.enough.is_set():
             return
-        self.replay = f"{self._recording.path}  ended"
         if self._recording.trouble is not None:
             self.status = 1
             self.tell(self._recording.trouble)
+        self.replay = f"ended  {self._name}"
 
     def is_whole(self) -> bool:
         return True
@@ -269,7 +274,7 @@ class ReplaySource(Source):
         self._progress(recording)
         done = min(100, 100 * recording.position // max(1, recording.size))
         pace = "max" if self._speed is None else f"x{self._speed:g}"
-        self.replay = f"{recording.path}  {pace}  {done} %"
+        self.replay = f"{pace}  {done} %  {self._name}"
 
     def _release(self) -> None:
         if self._held is not None:

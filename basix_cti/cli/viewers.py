@@ -88,6 +88,7 @@ class _Drawing(Viewer):
         """The lines of the board as it is now."""
         told = self.board(source)
         self._look.notes = [*source.notes, *(["masked"] if self.args.mask else [])]
+        self._look.missing = source.missing
         self._look.replay = source.replay
         return self._screen.draw(told, self._look, width, height)
 
@@ -114,12 +115,9 @@ class _Whole(_Drawing):
     def end(self, source: Source) -> None:
         """The last board of a replay stays until Ctrl-C."""
         never = threading.Event()
-        try:
-            while source.replay is not None:
-                self.show(source)
-                never.wait(_INTERVAL)
-        except KeyboardInterrupt:
-            pass
+        while source.replay is not None:
+            self.show(source)
+            never.wait(_INTERVAL)
 
     def __enter__(self) -> _Whole:
         self._stack.enter_context(_logs_held())

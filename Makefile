@@ -6,7 +6,8 @@ JOBS ?= auto
 # What the tests talk to, of Debian's; a script in tools/ installs each.
 PEERS := chromium erlang jq postgresql redis
 
-.PHONY: demo django-demo flask-demo test test-compiled test-django hour soak fuzz fuzz-compiled bench lint docs public-api package clean
+.PHONY: demo django-demo flask-demo test test-compiled test-django hour soak fuzz fuzz-compiled bench lint docs pictures \
+  public-api package clean
 
 demo: $(VENV)/demo.stamp
 	@$(BIN)/basix-cti demo
@@ -55,6 +56,10 @@ docs: $(VENV)/dev.stamp
 # The public names and their signatures, after a wanted change.
 public-api: $(VENV)/dev.stamp
 	PYTHONPATH=$(CURDIR) $(BIN)/python tools/public_api.py > tests/public_api.txt
+
+# What stands in README and the documentation, of simulated calls.
+pictures: $(VENV)/dev.stamp
+	@PYTHONPATH=tests $(BIN)/python tools/pictures.py
 
 package: $(VENV)/dev.stamp
 	rm -rf dist

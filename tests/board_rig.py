@@ -7,7 +7,7 @@ from typing import Any
 from call_rig import Heard, Rig
 
 from basix_cti.board import Board, Row
-from basix_cti.events import Event
+from basix_cti.events import Event, Session
 from basix_cti.simulator.model import Change
 
 __all__ = ["BoardRig", "by_id"]
@@ -33,9 +33,11 @@ class BoardRig(Rig):
 
     Attributes:
         ahead: by how many seconds this machine's clock is ahead of the PBX's.
+        url: where the PBX is said to be.
     """
 
     ahead = 0.0
+    url: str | None = None
 
     def restart(self) -> None:
         self.board = Board()
@@ -45,7 +47,7 @@ class BoardRig(Rig):
     def connect(self) -> None:
         self.parser.handler = self.heard = _Passing(self.board)
         self.deaf = False
-        self.parser.connection_made(received_at=self.time)
+        self.parser.connection_made(Session(1, self.url), received_at=self.time)
         for frame in self.wire.opening(self.view):
             self.parser.handle_message(frame, self.time)
 

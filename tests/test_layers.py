@@ -159,6 +159,13 @@ def test_the_sans_io_modules_and_the_connection_do_not_know_each_other() -> None
     assert not ours(source("transport")) & {"etf", "bert", "protocol", "state", "handler", "events"}
 
 
+@pytest.mark.parametrize("path", sorted((PACKAGE / "board").glob("*.py")), ids=lambda path: path.stem)
+def test_the_board_has_no_sockets_or_clocks_and_knows_no_viewer(path: Path) -> None:
+    allowed = {"threading"} if path.stem == "board" else set()
+    assert not others(path) & (OUTSIDE | {"rich", "importlib", "datetime"}) - allowed
+    assert ours(path) <= RANK.keys() | {"board"}
+
+
 def test_only_the_command_line_imports_the_doctor() -> None:
     users = {path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py") if "doctor" in ours(path)}
     assert users == {"cli"}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 from board_rig import BoardRig
@@ -15,6 +19,8 @@ from test_board import act_at_random
 
 from basix_cti.board import Row, Selection, by_wait, people_order
 from basix_cti.cli.screen import Look, draw, picture
+
+ROOT = Path(__file__).parent.parent
 
 
 def snapshot(rig: BoardRig, selection: Selection | None = None) -> Row:
@@ -236,3 +242,17 @@ class TestThePicture:
         links = re.findall(r"https?://[^\"' )]+", svg)
         assert {link for link in links if "w3.org" not in link} <= {"https://www.textualize.io"}  # in a comment
         assert "url(" not in svg.replace("url(#", "")
+
+    def test_the_one_in_the_documentation_shows_what_the_monitor_shows_today(self, tmp_path: Path) -> None:
+        path = tmp_path / "now.svg"
+        environment = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
+        command = [sys.executable, str(ROOT / "tools" / "pictures.py"), str(path)]
+        subprocess.run(command, env=environment, check=True, capture_output=True, timeout=40)
+        now, then = (texts(each.read_text("utf-8")) for each in (path, ROOT / "docs" / "monitor.svg"))
+        assert now == then, "it is not: run make pictures"
+        assert "too long" in " ".join(now)
+
+
+def texts(svg: str) -> list[str]:
+    """What stands in a picture, whatever releases of rich make of it beside that."""
+    return [found.replace("&#160;", " ") for found in re.findall(r"<text[^>]*>([^<]*)</text>", svg)]

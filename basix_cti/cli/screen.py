@@ -6,15 +6,19 @@ word beside it does not.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from html import unescape
 from io import StringIO
+from itertools import groupby
 from textwrap import wrap
 from typing import TypeAlias
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group
 from rich.live import Live
+from rich.style import Style
 from rich.text import Text
 
 from ..board import PERSON_STATES, Row, seconds_since, wait_word
@@ -79,9 +83,30 @@ def picture(lines: Iterable[Text], width: int, title: str) -> str:
     """The lines as an SVG picture; the same lines give the same text."""
     console = Console(file=StringIO(), record=True, width=width, force_terminal=True, color_system="truecolor")
     for line in lines:
-        console.print(line, no_wrap=True, crop=True)
+        console.print(_in_places(line), no_wrap=True, crop=True)
     svg = console.export_svg(title=title, unique_id="basix-cti", code_format=_svg_format())
+    svg = re.sub(r'textLength="([\d.]+)"([^>]*)>([^<]*)<', _with_wide_characters, svg)
     return "".join(f"{line.rstrip()}\n" for line in svg.splitlines())
+
+
+def _with_wide_characters(found: re.Match[str]) -> str:
+    """rich makes a text as long as it has characters, not cells."""
+    text = unescape(found[3])
+    length = float(found[1]) / max(1, len(text)) * cell_len(text)
+    return f'textLength="{length:g}"{found[2]}>{found[3]}<'
+
+
+def _in_places(line: Text) -> Text:
+    """A line of which each run of characters of one width has a place of its own in a picture.
+
+    Fonts do not keep to it that wide characters are twice as wide as the others, and what comes after would be shifted.
+    """
+    placed, start = line.copy(), 0
+    for number, (_, run) in enumerate(groupby(line.plain, cell_len)):
+        end = start + len(list(run))
+        placed.stylize(Style(meta={"run": number}), start, end)
+        start = end
+    return placed
 
 
 def _svg_format() -> str:

@@ -83,8 +83,10 @@ OUTSIDE = {
 LEAVE = {"parser": {"time"}, "commands": {"threading"}}
 
 
-def imports(path: Path, package: str = "basix_cti") -> Iterator[str]:
+def imports(path: Path) -> Iterator[str]:
     """The full names of all modules that a source imports: at its top, in functions, and for type checkers alone."""
+    inside = path.is_relative_to(PACKAGE)
+    package = ".".join(path.parent.relative_to(PACKAGE.parent).parts) if inside else "basix_cti"
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -168,7 +170,7 @@ def test_the_board_has_no_sockets_or_clocks_and_knows_no_viewer(path: Path) -> N
 
 def test_only_the_command_line_imports_the_doctor() -> None:
     users = {path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py") if "doctor" in ours(path)}
-    assert users == {"cli"}
+    assert users - {"doctor"} == {"cli"}
 
 
 def test_nothing_but_contrib_knows_of_web_frameworks() -> None:

@@ -49,6 +49,15 @@ class Terminal:
         )
         os.close(theirs)
 
+    def press(self, text: str) -> None:
+        """Type something."""
+        os.write(self._mine, text.encode())
+
+    @property
+    def echoes(self) -> bool:
+        """Whether what is typed appears on the screen, as it does in front of a shell."""
+        return bool(termios.tcgetattr(self._mine)[3] & termios.ECHO)
+
     def _resize(self, columns: int, lines: int) -> None:
         fcntl.ioctl(self._mine, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 

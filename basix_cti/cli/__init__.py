@@ -8,6 +8,7 @@ module            is for
 ``sources``       where a board comes from
 ``viewers``       how it is shown
 ``screen``        drawing it
+``keys``          what is typed meanwhile
 ``doctor``        telling why a connection does not work
 ``relay``         holding one connection for many programs
 ``record``        writing it into a file

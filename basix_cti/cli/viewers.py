@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from ..board import PERSON_STATES, TABLES, Row, by_wait, masked, people_order, seconds_since, wait_word
 from .describe import clean, minutes, time_of_day
+from .keys import Keys
 from .options import Failure
 from .sources import Source
 
@@ -94,7 +96,7 @@ class _Drawing(Viewer):
 
 
 class _Whole(_Drawing):
-    """Shows the board on all of the terminal, and leaves the terminal as it was."""
+    """Shows the board on all of the terminal, until Ctrl-C or the key q, and leaves the terminal as it was."""
 
     has_screen = True
 
@@ -110,16 +112,16 @@ class _Whole(_Drawing):
         if (lines, size) != self._shown:
             self._shown = (lines, size)
             self._live.update(self._screen.Group(*lines), refresh=True)
-        return False
+        return self._keys.quit()
 
     def end(self, source: Source) -> None:
-        """The last board of a replay stays until Ctrl-C."""
+        """The last board of a replay stays until then."""
         never = threading.Event()
-        while source.replay is not None:
-            self.show(source)
+        while source.replay is not None and not self.show(source):
             never.wait(_INTERVAL)
 
     def __enter__(self) -> _Whole:
+        self._keys = self._stack.enter_context(Keys())
         self._stack.enter_context(_logs_held())
         self._stack.enter_context(self._live)
         return self
@@ -281,4 +283,5 @@ def viewer_of(args: argparse.Namespace) -> Viewer:
         return _Json(args)
     if args.once:
         return _Once(args)
-    return _Whole(args) if sys.stdout.isatty() else _Lines(args)
+    has_screen = sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+    return _Whole(args) if has_screen else _Lines(args)

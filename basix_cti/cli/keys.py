@@ -1,0 +1,48 @@
+"""What is typed while a screen is shown: it is not echoed, and ``q`` ends the program."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from types import TracebackType
+
+try:
+    import termios
+except ImportError:  # there is none on Windows
+    HAS_TERMIOS = False
+else:
+    HAS_TERMIOS = True
+
+__all__ = ["Keys"]
+
+
+class Keys:
+    """The keyboard. Use it as a context manager, which leaves it as it was; without one, nothing is ever typed."""
+
+    def __init__(self) -> None:
+        self._input: int | None = None
+
+    def quit(self) -> bool:
+        """Whether ``q`` was typed since the last time."""
+        if self._input is None or not select.select([self._input], [], [], 0)[0]:
+            return False
+        typed = os.read(self._input, 1024)
+        if not typed:  # nobody is there any more
+            self._input = None
+        return b"q" in typed.lower()
+
+    def __enter__(self) -> Keys:
+        if HAS_TERMIOS and sys.stdin is not None and sys.stdin.isatty():
+            self._input = sys.stdin.fileno()
+            self._before = termios.tcgetattr(self._input)
+            mode = termios.tcgetattr(self._input)
+            mode[3] &= ~(termios.ECHO | termios.ICANON)
+            termios.tcsetattr(self._input, termios.TCSANOW, mode)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._input is not None:
+            termios.tcsetattr(self._input, termios.TCSAFLUSH, self._before)

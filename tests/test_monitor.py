@@ -88,7 +88,7 @@ class TestInATerminal:
             call.answer()
             screen.wait(r"^201 +\S+ \S+ +talking  from 0312341234 +0:0[0-2]$")
             screen.wait(r"^営業部 +301 +0 +1 +5 of 5$")
-            screen.wait(r"^since \d\d:\d\d:\d\d: 1 answered, 0 missed")
+            screen.wait(r"^since \d\d:\d\d \(earlier unknown\): 1 answered, 0 missed")
             call.park(901)
             screen.wait(r"^0312341234 +営業部 +0:\d\d .*slot 901$")
             call.hangup()
@@ -229,7 +229,7 @@ class TestOnce:
         lines = done.stdout.splitlines()
         assert re.fullmatch(r"REPLAY ended  calls\.ctirec +07:14:02", lines[0])
         assert lines[1] == "waiting 1  longest 0:12  calls 2   people 4 ringing  1 talking  6 free  1 away"
-        assert lines[2] == "since 07:13:20: 1 answered, 0 missed, 0 abandoned, 0 voicemail; earlier: unknown"
+        assert lines[2] == "since 07:13 (earlier unknown): 1 answered, 0 missed, 0 abandoned, 0 voicemail"
         again = run("monitor", "--replay", str(recording), "--once", TZ="Asia/Tokyo")
         assert again.stdout == done.stdout
 

@@ -59,7 +59,7 @@ class TestTheHead:
         assert re.fullmatch(r"LIVE +data 7 s old +\d\d:\d\d:\d\d", first)
         assert figures == "waiting 0  calls 0   people 0 ringing  0 talking  12 free  0 away"
         assert re.fullmatch(
-            r"since \d\d:\d\d:\d\d: 0 answered, 0 missed, 0 abandoned, 0 voicemail; earlier: unknown", counters
+            r"since \d\d:\d\d \(earlier unknown\): 0 answered, 0 missed, 0 abandoned, 0 voicemail", counters
         )
 
     def test_calls_that_wait(self) -> None:

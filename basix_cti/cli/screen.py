@@ -150,7 +150,7 @@ def _head(header: Row, now: _Now, look: Look, width: int) -> list[Text]:
     return [
         _first_line(header, look, width),
         *_figures(header, now, width),
-        _counters(header, width),
+        *_counters(header, width),
         *_troubles(header, look, width),
     ]
 
@@ -204,15 +204,16 @@ def _figure(value: int | None) -> str:
     return "?" if value is None else str(value)
 
 
-def _counters(header: Row, width: int) -> Text:
+def _counters(header: Row, width: int) -> list[Text]:
     counters = header["counters"]
     if counters["since"] is None:
-        return Text("what happened before the first connection is not known", "dim")
+        return [Text("what happened before the first connection is not known", "dim")]
     names = ["answered", "missed", "abandoned", "voicemail"]
     names += [name for name in ("busy", "failed", "picked_up_elsewhere", "unknown") if counters[name]]
     told = ", ".join(f"{counters[name]} {name.replace('_', ' ')}" for name in names)
     doubt = "" if counters["complete"] else "at least "
-    return _clipped(Text(f"since {time_of_day(counters['since'])}: {doubt}{told}; earlier: unknown"), width)
+    since = f"since {time_of_day(counters['since'])[:5]} (earlier unknown): "
+    return [Text(line) for line in wrap(since + doubt + told, width, max_lines=2)]
 
 
 def _troubles(header: Row, look: Look, width: int) -> list[Text]:

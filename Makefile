@@ -58,8 +58,9 @@ public-api: $(VENV)/dev.stamp
 	PYTHONPATH=$(CURDIR) $(BIN)/python tools/public_api.py > tests/public_api.txt
 
 # What stands in README and the documentation, of simulated calls.
-pictures: $(VENV)/dev.stamp
-	@PYTHONPATH=tests $(BIN)/python tools/pictures.py
+pictures: $(VENV)/dev.stamp chromium
+	@PYTHONPATH=tests $(BIN)/python tools/monitor_picture.py
+	@PYTHONPATH=tests $(BIN)/python tools/wallboard_picture.py
 
 package: $(VENV)/dev.stamp
 	rm -rf dist

@@ -36,6 +36,7 @@ nitpicky = True
 nitpick_ignore = [  # of the standard library, of Django and of Flask, whose documentation is not asked over the network
     ("py:exc", "ImproperlyConfigured"),
     ("py:class", "collections.abc.Callable"),
+    ("py:class", "collections.abc.Collection"),
     ("py:class", "collections.abc.Generator"),
     ("py:class", "collections.abc.Iterable"),
     ("py:class", "collections.abc.Mapping"),

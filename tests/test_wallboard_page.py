@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,10 +14,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from chromium import MISSING, start_chromium
 from recorder import TIMEOUT
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
@@ -28,7 +27,6 @@ from basix_cti.simulator import Simulator
 from basix_cti.wallboard import Access
 
 COMMAND = [sys.executable, "-m", "basix_cti", "wallboard"]
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 WALL, DESK, TELEPHONE = (1920, 1080), (1280, 800), (320, 640)
 EXPECTED = ("net::ERR_",)  # what the browser logs of a server that is not there is no fault of the page
 T = TypeVar("T")
@@ -95,16 +93,9 @@ class Browser:
 
 @pytest.fixture(scope="module")
 def started() -> Iterator[webdriver.Chrome]:
-    if CHROMIUM is None or DRIVER is None:
-        pytest.skip("there is no Chromium; on Debian: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in ("--headless=new", "--disable-dev-shm-usage", "--no-proxy-server", "--disable-gpu"):
-        options.add_argument(argument)
-    if os.getuid() == 0:
-        options.add_argument("--no-sandbox")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    if MISSING is not None:
+        pytest.skip(MISSING)
+    driver = start_chromium()
     yield driver
     driver.quit()
 

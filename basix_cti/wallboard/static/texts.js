@@ -29,7 +29,7 @@ export const TEXTS = {
     noCalls: "No calls",
     unknownCaller: "Unknown caller",
     members: "logged in",
-    messages: (count) => `${count} new messages`,
+    messages: (count) => `new messages: ${count}`,
     slot: (slot) => `slot ${slot}`,
     customers: (count) => `one of ${count} customers`,
     counted: (time) => `Counted since ${time}.`,

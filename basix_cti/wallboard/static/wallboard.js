@@ -243,29 +243,34 @@ function showGroup(item, row) {
   part(item, "extension", row.extension);
   part(item, "waiting", `${text().waiting} ${number(row.waiting)}`);
   part(item, "time", "");
-  part(item, "talking", `${text().talking} ${number(row.talking)}`);
-  part(item, "members", row.members === null ? "" : `${text().members} ${number(row.logged_in)}/${number(row.members)}`);
-  part(item, "messages", row.mwi_new ? text().messages(number(row.mwi_new)) : "");
+  const more = box(item, "more");
+  part(more, "talking", `${text().talking} ${number(row.talking)}`);
+  part(more, "members", row.members === null ? "" : `${text().members} ${number(row.logged_in)}/${number(row.members)}`);
+  part(more, "messages", row.mwi_new ? text().messages(number(row.mwi_new)) : "");
 }
 
 function showCall(item, row) {
-  const who = row.customer || row.caller || row.number || row.extension || text().unknownCaller;
+  // The customer is at the outer end: who calls, or in a call that goes out, who is called.
+  const out = row.direction === "outbound";
+  const customer = [row.organization, row.customers > 1 ? text().customers(row.customers) : ""];
+  const who = row.caller || row.number || row.extension || text().unknownCaller;
+  const target = row.group || (out && row.customer) || row.target || row.target_number || "";
+  const others = row.slot === null ? [row.answered_by] : [text().slot(row.slot), row.parker];
+  const joined = (parts) => parts.filter((each) => each && each !== who && each !== target).join(" · ");
   part(item, "state", text().state[row.state] ?? row.state);
   const what = box(item, "what");
   part(what, "who", who);
-  part(what, "number", [row.number, row.extension].filter((each) => each && each !== who).join(" "));
-  part(what, "organization", row.organization);
-  part(what, "customers", row.customers > 1 ? text().customers(row.customers) : "");
-  const target = row.group ?? row.target ?? row.target_number;
+  part(what, "number", joined([row.number || row.extension, ...(out ? [] : customer)]));
   part(what, "target", target && target !== who ? `→ ${target}` : "");
-  const others = row.slot === null ? [row.answered_by] : [text().slot(row.slot), row.parker];
-  part(what, "others", others.filter((each) => each && each !== target && each !== who).join(" · "));
+  part(what, "called", joined(out ? [row.target_number, ...customer] : []));
+  part(what, "others", joined(others));
   part(item, "time", "");
 }
 
 function showPerson(item, row) {
-  part(item, "title", title(row));
-  part(item, "extension", row.extension);
+  const head = box(item, "head");
+  part(head, "title", title(row));
+  part(head, "extension", row.extension);
   const doing = row.state === "away" ? text().reason[row.reason] ?? row.reason : row.doing === "conference" ? text().state.conference : null;
   part(item, "state", doing ?? text().state[row.state]);
   part(item, "peer", row.peer || row.peer_number || row.peer_extension);

@@ -246,7 +246,7 @@ class TestThePicture:
     def test_the_one_in_the_documentation_shows_what_the_monitor_shows_today(self, tmp_path: Path) -> None:
         path = tmp_path / "now.svg"
         environment = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
-        command = [sys.executable, str(ROOT / "tools" / "pictures.py"), str(path)]
+        command = [sys.executable, str(ROOT / "tools" / "monitor_picture.py"), str(path)]
         subprocess.run(command, env=environment, check=True, capture_output=True, timeout=40)
         now, then = (texts(each.read_text("utf-8")) for each in (path, ROOT / "docs" / "monitor.svg"))
         assert now == then, "it is not: run make pictures"

@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 # After so many lines of output it is Ctrl-C; 0 waits for the end.
-_ENOUGH = {"simulate": 1, "demo": 6, "tail": 40}
+_ENOUGH = {"simulate": 1, "demo": 6, "tail": 40, "monitor": 3}
 
 
 def command_of(program: str, arguments: list[str]) -> tuple[list[str], int]:
@@ -21,6 +21,8 @@ def command_of(program: str, arguments: list[str]) -> tuple[list[str], int]:
         return [sys.executable, *arguments], 6 if arguments[0].endswith(".py") else 0
     command = arguments[0]
     enough = 1 if "--serve" in arguments else _ENOUGH.get(command, 0)
+    if "--once" in arguments or "--svg" in arguments:  # then it ends by itself
+        enough = 0
     for option in ("--port", "--serve"):
         if option in arguments:
             arguments[arguments.index(option) + 1] = "0"

@@ -67,6 +67,7 @@ package: $(VENV)/dev.stamp
 	$(BIN)/python -m build --outdir dist .
 	BASIX_CTI_USE_MYPYC=1 $(BIN)/python -m build --wheel --outdir dist .
 	$(BIN)/twine check --strict dist/*
+	if [ -e .git ]; then $(BIN)/python tools/check_sdist.py dist/*.tar.gz; fi
 
 .PHONY: $(PEERS)
 $(PEERS):

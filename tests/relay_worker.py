@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 
 from basix_cti import Channel, CTIHandler, Session
 from basix_cti.errors import ConnectionLost
 from basix_cti.relay import RelayClient
+
+LOCK = threading.Lock()
 
 
 class Worker(CTIHandler):
@@ -25,7 +28,8 @@ class Worker(CTIHandler):
 
 
 def say(*words: object) -> None:
-    print(*words, flush=True)
+    with LOCK:  # two threads do
+        print(*words, flush=True)
 
 
 def main() -> None:

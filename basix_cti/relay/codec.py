@@ -16,7 +16,17 @@ from ..errors import DecodeError, EncodeError
 from ..etf import Term
 from ..values import Customer, EndUser, Json, OtherInfo, State, Target
 
-__all__ = ["dump_box", "dump_element", "dump_key", "dump_term", "load_box", "load_element", "load_key", "load_term"]
+__all__ = [
+    "dump_box",
+    "dump_element",
+    "dump_key",
+    "dump_term",
+    "dumps",
+    "load_box",
+    "load_element",
+    "load_key",
+    "load_term",
+]
 
 _TERM = 131  # the version byte of a term; no JSON begins with it
 

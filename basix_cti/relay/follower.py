@@ -31,7 +31,7 @@ from ..events import Event, Failed, InfoEvent, InitialInfo, Msg, Session, System
 from ..state import Picture, Snapshot
 from ..statistics import Counters
 from ..transport import Interrupted, wait_for
-from .codec import load_box, load_element, load_key, load_term
+from .codec import dumps, load_box, load_element, load_key, load_term
 from .keys import JOIN, PUSH, Keys
 from .link import Address, RedisLink
 from .publisher import FULL, IMPLIED, PARTIAL
@@ -41,6 +41,7 @@ __all__ = ["RelayThread"]
 logger = logging.getLogger(__name__)
 
 _COUNT = 500
+_MAX_COMMANDS = 1_000
 _BLOCK = 1.0
 _MEMORY = 4  # what an event takes in memory, for each byte that it was read from
 _LOST: dict[str, type[ConnectionLost]] = {
@@ -191,8 +192,8 @@ class Follower:
 
     # Writing
 
-    def push(self, name: str, text: str) -> bool:
-        """Give a command to the holder; False if it is no longer the one that this place is of.
+    def push(self, name: str, text: str) -> str | None:
+        """Give a command to the holder; why it was not taken, or None if it was.
 
         Raises:
             ConnectError: Redis failed; whether the holder gets it is not known.
@@ -200,18 +201,9 @@ class Follower:
         if not self._commands.is_open:
             self._commands.open()
         about = self.about or {}
-        words = [
-            str(self.epoch),
-            "id",
-            name,
-            "epoch",
-            str(self.epoch),
-            "session",
-            str(about.get("number")),
-            "text",
-            text,
-        ]
-        return bool(self._commands.run(PUSH, [self._keys.lease, self._keys.commands], words))
+        command = dumps({"id": name, "epoch": self.epoch, "session": about.get("number"), "text": text})
+        taken = self._commands.run(PUSH, [self._keys.lease, self._keys.commands], [self.epoch, command, _MAX_COMMANDS])
+        return {1: None, 0: "another relay has taken over"}.get(taken, "too many commands wait for the relay")
 
 
 def _pairs(flat: list[bytes]) -> dict[bytes, bytes]:
@@ -443,8 +435,9 @@ class RelayThread(ClientThread[Follower]):
             command = self._submitted.popleft()
             name = uuid.uuid4().hex
             self._pushed[name] = command
-            if not link.push(name, command.text):
-                self._refuse(command, "another relay has taken over")
+            why = link.push(name, command.text)
+            if why is not None:
+                self._refuse(command, why)
         if len(self._pushed) > len(self._watched):
             watched = {id(each.command) for each in self._watched}
             self._pushed = {name: each for name, each in self._pushed.items() if id(each) in watched}

@@ -265,7 +265,6 @@ class _Tenure:
         self._keys = relay._keys
         self._milliseconds = str(int(relay._lease * 1000))
         self._commands = RedisLink(relay._address, relay._waker, "basix-cti-relay-commands")
-        self._latest = b"0-0"
         self._awaited = False
         self._renewed = time.monotonic()
         self._kept = float("-inf")
@@ -361,36 +360,40 @@ class _Tenure:
         """Wait for commands, and for anything to publish."""
         redis = self._commands
         if not redis.waiting:
-            redis.ask("XREAD", "COUNT", 100, "BLOCK", int(_BLOCK * 1000), "STREAMS", self._keys.commands, self._latest)
+            redis.ask("BLPOP", self._keys.commands, _BLOCK)
         left = self._renewed + min(1.0, self._relay._lease / 5) - time.monotonic()
         if not wait_for(self._relay._waker, redis, False, left):
             self._relay._waker.drain()
             if time.monotonic() - redis.last_received > _BLOCK + self._relay._address.timeout:
                 raise ConnectError(f"Redis at {redis.peer}: no answer for too long")
             return
-        for name, flat in (redis.answer() or [[b"", []]])[0][1]:
-            self._latest = name
-            self._obey(name, dict(zip(flat[::2], flat[1::2], strict=True)))
+        answer = redis.answer()
+        if answer is not None:
+            self._obey(answer[1])
 
-    def _obey(self, entry: bytes, fields: dict[bytes, bytes]) -> None:
-        name = fields.get(b"id", b"").decode("ascii", "replace")
+    def _obey(self, given: bytes) -> None:
         publisher = self._publisher
-        if fields.get(b"epoch") != str(self.epoch).encode() or not publisher.session:
+        try:
+            order = json.loads(given)
+            name, where = str(order["id"]), (order["epoch"], order["session"])
+        except (ValueError, TypeError, KeyError):
+            logger.warning("what is no command was given to the relay, and is left out")
+            return
+        if where[0] != self.epoch or not publisher.session:
             publisher.refused(name, "the relay has no connection to the PBX")
             return
-        if fields.get(b"session") != str(publisher.session).encode():
+        if where[1] != publisher.session:
             publisher.refused(name, "the relay's connection to the PBX is another one since")
             return
         # First it is told that the command is carried out, and only who holds the lease can tell that: so it is done
         # once at most, whatever happens between the two.
         publisher.taken(name)
         self._publish()
-        self._write([["XDEL", self._keys.commands, entry]])
         try:
-            given = json.loads(fields[b"text"])
-            command = given.pop("cmd")
+            parameters = json.loads(order["text"])
+            command = parameters.pop("cmd")
             if command not in _COMMANDS:
                 raise CommandError(f"no such command: {command!r}")
-            getattr(self._client, command)(**given)
+            getattr(self._client, command)(**parameters)
         except (NotConnected, CommandError, ValueError, TypeError, KeyError, AttributeError) as error:
             publisher.refused(name, f"the relay could not send it ({error})")

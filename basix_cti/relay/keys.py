@@ -10,7 +10,7 @@ key               type      holds
 ``session``       hash      the present session at the PBX, and the position in ``events`` that the picture is of
 ``picture:…``     hash      for each element: its objects, as :mod:`~basix_cti.relay.codec` writes them
 ``ended``         sorted    channels that ended a while ago
-``commands``      stream    commands that wait for the holder
+``commands``      list      commands that wait for the holder
 ================  ========  =================================================================================
 
 An epoch is the tenure of one holder on one connection to Redis: microseconds since the epoch of Unix, and always
@@ -117,11 +117,12 @@ return {lease, redis.call('HGETALL', KEYS[2]), redis.call('ZRANGE', KEYS[3], 0, 
 
 # A command for the holder, taken only while its epoch is the caller's.
 # KEYS: lease, commands
-# ARGV: epoch, and the names and values of the entry's fields
-# Gives 1 if it was taken, 0 if not.
+# ARGV: epoch, the command, how many may wait
+# Gives 1 if it was taken, 0 if the epoch is another, -1 if too many wait.
 PUSH = """
 local lease = redis.call('GET', KEYS[1])
 if not lease or string.match(lease, '^(%d+)') ~= ARGV[1] then return 0 end
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', '1000', '*', unpack(ARGV, 2))
+if redis.call('LLEN', KEYS[2]) >= tonumber(ARGV[3]) then return -1 end
+redis.call('RPUSH', KEYS[2], ARGV[2])
 return 1
 """

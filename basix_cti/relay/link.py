@@ -71,8 +71,9 @@ class Address:
         self.shown = f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}"
 
     def connection(self) -> Any:
-        """A connection of redis-py, not yet open."""
-        return self._pool.make_connection()
+        """A connection of redis-py, not yet open. The pool only knows how to make one: it would count them, up to a
+        maximum."""
+        return self._pool.connection_class(**self._pool.connection_kwargs)
 
     def __repr__(self) -> str:
         return f"<Address {self.shown}>"

@@ -27,7 +27,7 @@ ELSEWHERE = {
     "django.rst": "test_django_site.py",
     "flask.rst": "test_flask_site.py",
     "processes.rst": "test_processes.py",
-    "relay.rst": "test_relay.py",
+    "relay.rst": "test_relay_programs.py",
     "service.rst": "test_guides.py",
     "tickets.rst": "test_guides.py",
     "tutorial.rst": "test_tutorial.py",

@@ -178,6 +178,15 @@ def test_nothing_but_contrib_knows_of_web_frameworks() -> None:
         if path.relative_to(PACKAGE).parts[0] != "contrib":
             assert "contrib" not in ours(path), path
             assert not others(path) & {"django", "flask"}, path
+@pytest.mark.parametrize("leaf", ["doctor", "relay"])
+def test_only_the_command_line_imports_the_doctor_and_the_relay(leaf: str) -> None:
+    users = {path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py") if leaf in ours(path)}
+    assert users == {"cli"}
+
+
+def test_only_the_relay_needs_redis() -> None:
+    users = {path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py") if "redis" in others(path)}
+    assert users == {"relay"}
 
 
 def test_there_are_no_cycles() -> None:
@@ -204,7 +213,17 @@ def test_the_sans_io_modules_have_no_sockets_threads_or_clocks(module: str) -> N
 
 @pytest.mark.parametrize("module", sorted(RANK.keys() - {"transport"}))
 def test_the_core_needs_the_standard_library_alone(module: str) -> None:
-    foreign = {"aiohttp", "websocket", "requests", "numpy", "hypothesis", "pytest", "importlib", "prometheus_client"}
+    foreign = {
+        "aiohttp",
+        "websocket",
+        "requests",
+        "numpy",
+        "hypothesis",
+        "pytest",
+        "importlib",
+        "prometheus_client",
+        "redis",
+    }
     assert not others(source(module)) & foreign
 
 

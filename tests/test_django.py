@@ -474,6 +474,16 @@ def test_the_command_ends_when_a_hook_stops_the_client(simulator: Simulator) -> 
         call_command("cti", verbosity=0)
 
 
+def test_the_command_in_a_thread_that_gets_no_signals(simulator: Simulator) -> None:
+    with override_settings(BASIX_CTI=settings_of(simulator)):
+        thread = threading.Thread(target=call_command, args=("cti",), kwargs={"verbosity": 0})
+        thread.start()
+        simulator.wait_connections(1, 20)
+        stop()
+        thread.join(20)
+    assert not thread.is_alive()
+
+
 def test_receivers_of_the_command_have_its_client(simulator: Simulator) -> None:
     seen: list[bool] = []
 

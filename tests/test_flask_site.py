@@ -209,11 +209,6 @@ def test_the_reloader_has_one_client(simulator: Simulator, site: Project) -> Non
     assert not server.matches("Traceback")
 
 
-KINDS = pytest.mark.parametrize(
-    ("worker", "preload"), [("sync", False), ("sync", True), ("gthread", False), ("gthread", True)]
-)
-
-
 def pids_of_two_workers(port: int) -> set[str]:
     pids: set[str] = set()
 
@@ -227,7 +222,7 @@ def pids_of_two_workers(port: int) -> set[str]:
     return pids
 
 
-@KINDS
+@pytest.mark.parametrize(("worker", "preload"), [("sync", False), ("gthread", False), ("gthread", True)])
 def test_gunicorn(simulator: Simulator, site: Project, worker: str, preload: bool) -> None:
     start_in_worker(site)
     with gunicorn(site, worker, preload, "--workers", "2", "--config", "/dev/null") as server:
@@ -243,7 +238,7 @@ def test_gunicorn(simulator: Simulator, site: Project, worker: str, preload: boo
     assert not server.matches("Traceback")
 
 
-@KINDS
+@pytest.mark.parametrize(("worker", "preload"), [("sync", True), ("gthread", False)])
 def test_gunicorn_that_starts_the_clients(simulator: Simulator, site: Project, worker: str, preload: bool) -> None:
     with gunicorn(site, worker, preload, "--config", "gunicorn.conf.py") as server:
         port = port_of(server)

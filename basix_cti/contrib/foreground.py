@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
@@ -38,7 +39,7 @@ class Ended(Exception):
 
 
 def run(one: OneClient, *, verbosity: int, metrics: str | None) -> None:
-    """Run a process's client until Ctrl-C, SIGTERM, or ``stop()``. For the main thread.
+    """Run a process's client until Ctrl-C, SIGTERM, or ``stop()``.
 
     Args:
         one: makes the client.
@@ -72,7 +73,7 @@ def run(one: OneClient, *, verbosity: int, metrics: str | None) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Inside, Ctrl-C and SIGTERM end the block early, as what was asked for: nothing is raised. For the main thread.
+    """Inside, Ctrl-C and SIGTERM end the block early, as what was asked for: nothing is raised.
 
     A second one does not disturb the end of the block, which takes two seconds at most for a client.
     """
@@ -83,8 +84,8 @@ def _interruptible() -> Iterator[None]:
         raise KeyboardInterrupt
 
     former: dict[signal.Signals, Any] = {}
-    for each in (signal.SIGINT, signal.SIGTERM):
-        former[each] = signal.getsignal(each)
+    if threading.current_thread() is threading.main_thread():  # signals are for no other
+        former = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         for each in former:
             signal.signal(each, interrupt)

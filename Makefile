@@ -13,8 +13,11 @@ demo: $(VENV)/demo.stamp
 	@$(BIN)/basix-cti demo
 
 # An example site with a call log, on a simulated PBX, at http://127.0.0.1:8000/.
-django-demo flask-demo: %-demo: $(VENV)/%.stamp
-	@$(BIN)/python examples/demo_site.py $*
+django-demo: $(VENV)/django.stamp
+	@$(BIN)/python examples/demo_site.py django
+
+flask-demo: $(VENV)/flask.stamp
+	@$(BIN)/python examples/demo_site.py flask
 
 test: $(VENV)/dev.stamp $(PEERS)
 	$(BIN)/python -m pytest -n $(JOBS)

@@ -15,6 +15,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
@@ -186,6 +187,22 @@ def get(port: int, path: str = "/", method: str = "GET") -> str:
         return body
     finally:
         connection.close()
+
+
+def wait_for_all(port: int, workers: int, wanted: str) -> set[str]:
+    """Ask until each worker of a server has answered with its process id and what is wanted; these ids."""
+    pids: set[str] = set()
+
+    def reached() -> bool:
+        with ThreadPoolExecutor(2 * workers) as browsers:  # all at once, so that no worker gets them all
+            for answer in browsers.map(get, [port] * 2 * workers):
+                pid, told = answer.split(maxsplit=1)
+                if told == wanted:
+                    pids.add(pid)
+        return len(pids) == workers
+
+    eventually(reached, f"{wanted!r} from each of {workers} workers")
+    return pids
 
 
 def gunicorn(

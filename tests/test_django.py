@@ -354,6 +354,13 @@ WRONG: list[tuple[object, list[tuple[str, str]]]] = [
         {"SERVER": "x", "DOMAIN": "y"},
         [("W001", 'no token: give BASIX_CTI["TOKEN_FILE"], set the variable BASIX_CTI_TOKEN')],
     ),
+    ({"RELAY": True}, []),
+    ({"RELAY": True, "REDIS_URL": "redis://:hunter2@cache:6379/1", "OPTIONS": {"redis_timeout": 2.0}}, []),
+    ({"RELAY": "redis://cache"}, [("E003", 'BASIX_CTI["RELAY"]: must be True or False')]),
+    ({"RELAY": True, "REDIS_URL": "http://:hunter2@x"}, [("E003", 'BASIX_CTI["RELAY"]: the Redis URL is none')]),
+    ({"RELAY": True, "OPTIONS": {"ping_interval": 5}}, [("E002", 'BASIX_CTI["OPTIONS"]["ping_interval"] is no sett')]),
+    ({"RELAY": True, "HANDLER": "test_django.OwnTap"}, [("E003", 'BASIX_CTI["RELAY"]: does not go with a Tap')]),
+    ({**GOOD, "REDIS_URL": "redis://x"}, [("E003", 'BASIX_CTI["REDIS_URL"]: without effect, because BASIX_CTI["REL')]),
     ({}, [("W001", 'no server: give BASIX_CTI["SERVER"], set the variable BASIX_CTI_SERVER')]),
 ]
 

@@ -31,6 +31,7 @@ from programs import (
     port_of,
     printed,
     verify_unit,
+    wait_for_all,
 )
 
 from basix_cti.simulator import Simulator
@@ -252,15 +253,7 @@ def test_gunicorn(simulator: Simulator, site: Project, worker: str, preload: boo
     add(site, printed(PAGE, "settings.py, with a client in each worker"))
     with gunicorn(site, worker, preload, "--workers", "2") as server:
         port = port_of(server)
-        pids: set[str] = set()
-
-        def both() -> bool:
-            pid, ready = get(port).split()
-            assert ready == "True"
-            pids.add(pid)
-            return len(pids) == 2
-
-        eventually(both, "an answer of each worker")
+        pids = wait_for_all(port, 2, "True")
         assert simulator.connections == 2  # none for the arbiter
         assert str(server.process.pid) not in pids
         call = simulator.call("0312341234", to="user1").answer()

@@ -26,6 +26,7 @@ from programs import (
     port_of,
     printed,
     verify_unit,
+    wait_for_all,
 )
 
 from basix_cti.simulator import Simulator
@@ -209,25 +210,12 @@ def test_the_reloader_has_one_client(simulator: Simulator, site: Project) -> Non
     assert not server.matches("Traceback")
 
 
-def pids_of_two_workers(port: int) -> set[str]:
-    pids: set[str] = set()
-
-    def both() -> bool:
-        pid, ready = get(port).split()
-        assert ready == "True"
-        pids.add(pid)
-        return len(pids) == 2
-
-    eventually(both, "an answer of each worker")
-    return pids
-
-
 @pytest.mark.parametrize(("worker", "preload"), [("sync", False), ("gthread", False), ("gthread", True)])
 def test_gunicorn(simulator: Simulator, site: Project, worker: str, preload: bool) -> None:
     start_in_worker(site)
     with gunicorn(site, worker, preload, "--workers", "2", "--config", "/dev/null") as server:
         port = port_of(server)
-        pids = pids_of_two_workers(port)
+        pids = wait_for_all(port, 2, "True")
         assert simulator.connections == 2  # none for the arbiter
         assert str(server.process.pid) not in pids
         call = simulator.call("0312341234", to="user1").answer()
@@ -243,7 +231,7 @@ def test_gunicorn_that_starts_the_clients(simulator: Simulator, site: Project, w
     with gunicorn(site, worker, preload, "--config", "gunicorn.conf.py") as server:
         port = port_of(server)
         simulator.wait_connections(2, TIMEOUT)  # before anybody has asked for anything
-        pids_of_two_workers(port)
+        wait_for_all(port, 2, "True")
         assert server.end() == 0
         simulator.wait_connections(0, TIMEOUT)
     assert not server.matches("Traceback")

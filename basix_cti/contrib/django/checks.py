@@ -21,7 +21,7 @@ from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, Warning
 
 from ...errors import ConfigError
-from .site import own_handler, patience, site_settings
+from .site import own_handler, patience, site_settings, tap_of
 
 __all__ = ["check_settings"]
 
@@ -33,14 +33,18 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
     except ConfigError as error:
         return [Error(str(error), id="basix_cti.E001")]
     found: list[CheckMessage] = [Error(str(error), id="basix_cti.E002") for error in settings.unknown()]
-    for ask, number in ((own_handler, "E004"), (patience, "E003")):
-        try:
-            ask()
-        except ConfigError as error:
-            found.append(Error(str(error), id=f"basix_cti.{number}"))
+    own = None
+    try:
+        own = own_handler()
+    except ConfigError as error:
+        found.append(Error(str(error), id="basix_cti.E004"))
+    try:
+        patience()
+    except ConfigError as error:
+        found.append(Error(str(error), id="basix_cti.E003"))
     if not any(message.id == "basix_cti.E002" for message in found):
         try:
-            settings.check()
+            settings.check(**tap_of(own))
         except ConfigError as error:
             kind, number = (Warning, "W001") if error.missing else (Error, "E003")
             found.append(kind(str(error), id=f"basix_cti.{number}"))

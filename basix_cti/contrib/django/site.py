@@ -23,7 +23,7 @@ from ..one_client import OneClient
 from ..site_settings import SiteSettings
 from .handler import SignalBridge, database_connections
 
-__all__ = ["get_client", "one", "own_handler", "patience", "site_handler", "site_settings", "start", "stop"]
+__all__ = ["get_client", "one", "own_handler", "patience", "site_handler", "site_settings", "start", "stop", "tap_of"]
 
 _LONGEST_PATIENCE = 3600
 _FORM = 'BASIX_CTI["{}"]'
@@ -65,6 +65,11 @@ def own_handler() -> CTIHandler | None:
         raise ConfigError(f"{_HANDLER}: {path}() raised {type(error).__name__}: {error}") from None
 
 
+def tap_of(own: CTIHandler | None) -> dict[str, Any]:
+    """As a parameter of the client: the site's handler, if it is a tap, too."""
+    return {"tap": own} if isinstance(own, Tap) else {}
+
+
 def patience() -> float:
     """How many seconds an event waits for a database that does not answer; 0 for not asking it.
 
@@ -95,9 +100,7 @@ def _told(bridge: SignalBridge) -> CTIHandler:
 def _make(**options: Any) -> Client:
     settings, own = site_settings(), own_handler()
     bridge = SignalBridge(own)
-    if isinstance(own, Tap):
-        options["tap"] = own
-    bridge.client = settings.client(_told(bridge), **options)
+    bridge.client = settings.client(_told(bridge), **options, **tap_of(own))
     return bridge.client
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
 from ..board import TABLES, Board, Row, masked
@@ -77,7 +77,7 @@ class Feed:
         async with self._turn:
             self._turn.notify_all()
 
-    async def follow(self) -> AsyncIterator[bytes]:
+    async def follow(self) -> AsyncGenerator[bytes, None]:
         """What to send to one viewer, from a snapshot on; ends with :meth:`close`.
 
         Its next step is taken when the viewer has been sent what came before.

@@ -305,8 +305,9 @@ class Wallboard:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await response.write(b"retry: 2000\n\n")
         try:
-            async for message in self._feed.follow():
-                await asyncio.wait_for(response.write(message), _UNREAD)
+            async with contextlib.aclosing(self._feed.follow()) as messages:
+                async for message in messages:
+                    await asyncio.wait_for(response.write(message), _UNREAD)
         except asyncio.TimeoutError:
             logger.info("the page at %s has read nothing for %g s", request.remote, _UNREAD)
             if request.transport is not None:

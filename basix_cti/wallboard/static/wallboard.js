@@ -18,6 +18,7 @@ let settings = { amber: 20, red: 60, heartbeat: 1, step: 10, masked: true, versi
 
 // The server's clock, in seconds, less performance.now(): this machine's own clock may be wrong, or be put right.
 let clock = null;
+let clockAt = 0; // when that was found, by performance.now()
 let heardAt = null; // by performance.now()
 let link = "connecting"; // then "live" or "lost"; "refused" where a token is needed
 let source = null;
@@ -73,8 +74,11 @@ function take(told, whole) {
   heardAt = arrived;
   link = "live";
   const difference = header.now - arrived / 1000;
-  // What took least time on its way tells best; a jump of the server's clock is followed.
-  if (clock === null || difference > clock || clock - difference > 2) clock = difference;
+  // What took least time on its way tells best; a clock that jumps, or runs at another pace, is followed.
+  if (clock === null || difference > clock || clock - difference > 2 || arrived - clockAt > 60000) {
+    clock = difference;
+    clockAt = arrived;
+  }
   for (const table of TABLES) {
     const rows = tables[table];
     if (whole) rows.clear();

@@ -1,7 +1,8 @@
 """Run a command of a console block until it has shown enough: what a reader ends with Ctrl-C, this does.
 
-``as_printed.py PROGRAM ARGUMENT...``, where PROGRAM is ``basix-cti`` or ``python``. It takes a free port in place of
-one that is printed. Of a command that did not end well it leaves a line in the file that AS_PRINTED_FAILURES names.
+``as_printed.py PROGRAM ARGUMENT...``, where PROGRAM is ``basix-cti`` or ``python``. It takes a free port of loopback in
+place of one that is printed. Of a command that did not end well it leaves a line in the file that AS_PRINTED_FAILURES
+names.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import subprocess
 import sys
 
 # After so many lines of output it is Ctrl-C; 0 waits for the end.
-_ENOUGH = {"simulate": 1, "demo": 6, "tail": 40, "monitor": 3}
+_ENOUGH = {"simulate": 1, "wallboard": 1, "demo": 6, "tail": 40, "monitor": 3}
 
 
 def command_of(program: str, arguments: list[str]) -> tuple[list[str], int]:
@@ -26,7 +27,9 @@ def command_of(program: str, arguments: list[str]) -> tuple[list[str], int]:
     for option in ("--port", "--serve"):
         if option in arguments:
             arguments[arguments.index(option) + 1] = "0"
-    if command == "simulate" and "--port" not in arguments:
+    if "--host" in arguments:
+        arguments[arguments.index("--host") + 1] = "127.0.0.1"
+    if command in ("simulate", "wallboard") and "--port" not in arguments:
         arguments += ["--port", "0"]
     if command == "record" and "--seconds" not in arguments:
         arguments += ["--seconds", "1"]

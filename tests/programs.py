@@ -41,12 +41,12 @@ def printed(page: Path, caption: str) -> str:
 
 
 def verify_unit(unit: str, name: str, folder: Path) -> None:
-    """Have systemd look at a unit; what stands in /srv/website/.venv is taken for a program that is here."""
+    """Have systemd look at a unit; the program that it starts is taken for one that is here."""
     verify = shutil.which("systemd-analyze")
     if verify is None:
         pytest.skip("no systemd-analyze; on Debian: apt-get install systemd")
     file = folder / name
-    file.write_text(re.sub(r"/srv/website/\.venv/bin/\w+", sys.executable, unit), "utf-8")
+    file.write_text(re.sub(r"/\S+/bin/[\w-]+", sys.executable, unit), "utf-8")
     done = subprocess.run([verify, "verify", "--man=no", str(file)], capture_output=True, text=True, timeout=TIMEOUT)
     told = [line for line in done.stderr.splitlines() if name in line]  # it tells of other units of the machine, too
     assert told == []

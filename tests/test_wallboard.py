@@ -15,18 +15,21 @@ from typing import Any
 
 import pytest
 from clients import client_of, eventually
+from programs import printed, verify_unit
 from recorder import TIMEOUT
 from wallboard_rig import port_of, serving
 
 import basix_cti.wallboard
 from basix_cti import CTIClient
 from basix_cti.board import Board, Row
+from basix_cti.cli import _parser
 from basix_cti.simulator import Simulator
 from basix_cti.wallboard import Access, Wallboard, is_loopback
 from basix_cti.wallboard.feed import Feed
 from basix_cti.wallboard.history import STEP, History
 
 TOKEN = "correct horse battery staple"
+PAGE = Path(__file__).parent.parent / "docs" / "wallboard.rst"
 STATIC = Path(basix_cti.wallboard.__file__).parent / "static"
 
 
@@ -559,3 +562,16 @@ def test_a_clock_that_is_put_back() -> None:
         history.take(header(now, 1, 1.0))
     assert history.take(header(1012.0, 2, 2.0)) == [(1010, 2, 2)]
     assert [sample[0] for sample in history.samples(1013.0)] == [1000, 1010]
+
+
+# The page in docs/ on it
+
+
+def test_the_unit_is_one_for_systemd_and_starts_the_command(tmp_path: Path) -> None:
+    """wallboard.rst: what it starts is taken by our own parser, too."""
+    unit = printed(PAGE, "/etc/systemd/system/wallboard.service")
+    verify_unit(unit, "wallboard.service", tmp_path)
+    command = re.search(r"^ExecStart=\S+/basix-cti (.+)$", unit, re.MULTILINE)
+    assert command is not None
+    args = _parser().parse_args(command[1].split())
+    assert (args.command, args.config, args.host) == ("wallboard", "/etc/basix-cti/config.ini", "127.0.0.1")

@@ -56,6 +56,8 @@ class Option:
     commands: tuple[str, ...] | None = None
 
 
+_RELAYED = ("relay", "wallboard")
+
 OPTIONS = (
     Option("server", "text", "the PBX: host, host:port, or a ws:// or wss:// URL", "SERVER"),
     Option("domain", "text", "the PBX domain", "DOMAIN"),
@@ -75,8 +77,8 @@ OPTIONS = (
     Option("proxy", "text", "connect through this proxy: http://host:port or socks5://host:port", "URL"),
     Option("ca_file", "path", "trust the certificates in this PEM file, not the system's", "FILE"),
     Option("insecure", "flag", "take any TLS certificate: for test rigs only"),
-    Option("redis_url", "text", "the Redis of a relay: redis://host:port/0, rediss:// or unix://", "URL", ("relay",)),
-    Option("relay_name", "text", "the relay's name, if that Redis has several", "NAME", ("relay",)),
+    Option("redis_url", "text", "the Redis of a relay: redis://host:port/0, rediss:// or unix://", "URL", _RELAYED),
+    Option("relay_name", "text", "the relay's name, if that Redis has several", "NAME", _RELAYED),
 )
 """Every setting, in the order in which a help text tells them."""
 
@@ -140,6 +142,7 @@ class Settings:
         defaults: Mapping[str, object] | None = None,
         environ: Mapping[str, str] | None = None,
         label: Callable[[str], str] = str,
+        relayed: bool = False,
     ) -> Settings:
         """Look for every setting, and check what was found.
 
@@ -152,6 +155,8 @@ class Settings:
             defaults: settings that come last.
             environ: the variables; None for those of the process.
             label: what errors call a setting of ``given``, by its name; ``--full-events`` for example.
+            relayed: True for a program that can follow a relay. Where there is a ``redis_url``, the relay holds the
+                connection, and nothing about the PBX is needed: ``server``, ``domain`` and ``token`` are empty then.
 
         Raises:
             ConfigError: a setting that is needed is in none of the places, one is wrong, or two do not go together.
@@ -165,6 +170,10 @@ class Settings:
             _layer(defaults or {}, "{} by default".format),
         ]
         found = _merged(layers)
+        if relayed and "redis_url" in found:
+            mine = {name: found[name] for name in ("redis_url", "relay_name") if name in found}
+            values: dict[str, Any] = {name: value for name, (value, _) in mine.items()}
+            return cls("", "", "", **values, origins={name: place for name, (_, place) in mine.items()})
         for name in ("server", "domain"):
             if name not in found:
                 raise ConfigError(f"no {name}: {_ways(name, label)}", name, missing=True)

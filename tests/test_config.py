@@ -262,3 +262,17 @@ def test_a_client_behind_a_proxy(more: dict[str, object]) -> None:
             assert client.wait_connected(20)
         assert set(relay.asked) == {("127.0.0.1", simulator.port)}
         assert len(relay.asked) == (2 if more else 1)
+
+
+def test_who_can_follow_a_relay_needs_nothing_else(tmp_path: Path) -> None:
+    config = write(tmp_path / "c.ini", f"[basix-cti]\nserver = file\nredis_url = redis://:{SECRET}@host/0\n")
+    environ = {"XDG_CONFIG_HOME": str(NOWHERE), "BASIX_CTI_RELAY_NAME": "main"}
+    followed = Settings.load({}, config=config, environ=environ, relayed=True)
+    assert (followed.redis_url, followed.relay_name) == (f"redis://:{SECRET}@host/0", "main")
+    assert (followed.server, followed.domain, followed.token) == ("", "", "")
+    assert followed.origins["redis_url"] == f"{config}:3, [basix-cti] redis_url"
+    assert SECRET not in repr(followed)
+    with pytest.raises(ConfigError, match="no domain"):
+        Settings.load({}, config=config, environ=environ)
+    with pytest.raises(ConfigError, match="no server"):
+        Settings.load({}, environ={"XDG_CONFIG_HOME": str(NOWHERE)}, relayed=True)

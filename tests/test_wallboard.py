@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import http.client
 import json
+import os
 import re
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -17,7 +19,8 @@ import pytest
 from clients import client_of, eventually
 from programs import printed, verify_unit
 from recorder import TIMEOUT
-from wallboard_rig import port_of, serving
+from redis_rig import RedisServer, needs_redis, relay
+from wallboard_rig import Served, port_of, serving
 
 import basix_cti.wallboard
 from basix_cti import CTIClient
@@ -61,8 +64,9 @@ def get(wallboard: Wallboard, path: str = "/", method: str = "GET", **headers: s
 class Page:
     """A page that is open: reads events, and keeps the rows as the real one does."""
 
-    def __init__(self, wallboard: Wallboard, **headers: str) -> None:
-        self.connection = http.client.HTTPConnection("127.0.0.1", port_of(wallboard), timeout=TIMEOUT)
+    def __init__(self, where: Wallboard | int, **headers: str) -> None:
+        port = where if isinstance(where, int) else port_of(where)
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
         self.connection.request("GET", "/events", headers=headers)
         self.response = self.connection.getresponse()
         self.rows: dict[str, dict[str, Row]] = {}
@@ -562,6 +566,34 @@ def test_a_clock_that_is_put_back() -> None:
         history.take(header(now, 1, 1.0))
     assert history.take(header(1012.0, 2, 2.0)) == [(1010, 2, 2)]
     assert [sample[0] for sample in history.samples(1013.0)] == [1000, 1010]
+
+
+# Behind a relay
+
+
+@needs_redis
+def test_a_wallboard_on_a_relay_stays_right_when_the_holder_is_killed(pbx: Simulator) -> None:
+    with RedisServer() as redis, relay(pbx, redis) as holder:
+        holder.wait("holder of ")
+        with relay(pbx, redis) as standby, Served("--redis-url", redis.url) as served, Page(served.port) as page:
+            page.read_until(lambda: page.state == "live", "the picture")
+            stays, ends = pbx.call("0312341234", to="user1").answer(), pbx.call("0398765432", to="user2")
+            page.read_until(lambda: len(page.calls()) == 2, "both calls")
+            os.killpg(holder.process.pid, signal.SIGKILL)
+            ends.hangup()
+            late = pbx.call("0399999999", to="user3")
+            standby.wait("holder of ")
+            page.read_until(
+                lambda: (
+                    page.state == "live" and {row["number"] for row in page.calls()} == {"********34", "********99"}
+                ),
+                "what is now",
+            )
+            assert {row["state"] for row in page.calls()} == {"talking", "ringing"}
+            assert len(page.rows["people"]) == len(pbx.users)
+            for call in (stays, late):
+                call.hangup()
+            page.read_until(lambda: not page.calls(), "the end of all calls")
 
 
 # The page in docs/ on it

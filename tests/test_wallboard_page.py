@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,12 +20,11 @@ from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
-from wallboard_rig import port_of, serving
+from wallboard_rig import COMMAND, Served, port_of, serving
 
 from basix_cti.simulator import Simulator
 from basix_cti.wallboard import Access
 
-COMMAND = [sys.executable, "-m", "basix_cti", "wallboard"]
 WALL, DESK, TELEPHONE = (1920, 1080), (1280, 800), (320, 640)
 EXPECTED = ("net::ERR_",)  # what the browser logs of a server that is not there is no fault of the page
 T = TypeVar("T")
@@ -120,6 +118,11 @@ def pbx() -> Iterator[Simulator]:
         yield simulator
 
 
+def login(pbx: Simulator) -> list[str]:
+    """The arguments for a PBX, but for its token."""
+    return [pbx.url, "--domain", pbx.domain, "--full-events"]
+
+
 def seconds(shown: str) -> int:
     """A duration as the page shows it; with the mark of a long one."""
     match = re.fullmatch(r"(?:! )?(\d+):(\d\d)", shown)
@@ -171,39 +174,9 @@ def test_people_and_groups_are_shown(browser: Browser, pbx: Simulator) -> None:
         assert f"Groups: {group.name}" in browser.text("#scope")
 
 
-class Served:
-    """The command in a process of its own, which can be stopped and started at the same address."""
-
-    def __init__(self, pbx: Simulator, port: int = 0, *options: str) -> None:
-        self.process = subprocess.Popen(
-            [*COMMAND, pbx.url, "--domain", pbx.domain, "--full-events", "--port", str(port), *options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "BASIX_CTI_TOKEN": pbx.token, "XDG_CONFIG_HOME": "/nowhere"},
-        )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        match = re.fullmatch(r"The wallboard is at (http://127\.0\.0\.1:(\d+)/)\n", line)
-        assert match is not None, (line, self.process.communicate())
-        self.url, self.port = match[1], int(match[2])
-
-    def __enter__(self) -> Served:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-    def end(self) -> None:
-        """As a service manager would."""
-        self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(TIMEOUT) == 0
-
-
 def test_the_page_recovers_when_the_server_was_stopped_and_started(browser: Browser, pbx: Simulator) -> None:
     call = pbx.call("0312341234", to="user1")
-    with Served(pbx) as served:
+    with Served(*login(pbx), token=pbx.token) as served:
         browser.open(served.url)
         assert "ringing" in browser.call()
         served.end()
@@ -216,7 +189,7 @@ def test_the_page_recovers_when_the_server_was_stopped_and_started(browser: Brow
         begin = time.time()
         browser.wait(lambda: time.time() - begin > 1.2, "a while")
         assert (browser.text(".call .time"), browser.text("#clock")) == (stood, shown), "it must not tick as if live"
-        with Served(pbx, served.port):
+        with Served(*login(pbx), "--port", str(served.port), token=pbx.token):
             browser.wait(lambda: browser.text("#alert") == "" and not browser.has("body.stale"), "the server")
             assert "talking" in browser.call()
             now = seconds(browser.text(".call .time"))
@@ -226,7 +199,7 @@ def test_the_page_recovers_when_the_server_was_stopped_and_started(browser: Brow
 def test_a_server_that_hangs_is_seen(browser: Browser, pbx: Simulator) -> None:
     """Its connections stay open, and nothing comes through them."""
     pbx.call("0312341234", to="user1")
-    with Served(pbx) as served:
+    with Served(*login(pbx), token=pbx.token) as served:
         browser.open(served.url)
         browser.call()
         served.process.send_signal(signal.SIGSTOP)
@@ -424,6 +397,9 @@ def test_the_command_without_what_it_needs(tmp_path: Path) -> None:
         "basix-cti: the wallboard's token must have 16 characters or more, all of them ASCII\n",
     )
     assert told("--amber", "9", "--red", "8")[0] == 2
+    status, error = told("--redis-url", "http://127.0.0.1:1")
+    assert status == 2
+    assert error.startswith("basix-cti: --redis-url: ")
     file = tmp_path / "token"
     file.write_text("", "utf-8")
     assert told("--wallboard-token-file", str(file))[0] == 2

@@ -95,8 +95,12 @@ def add_connection(parser: argparse.ArgumentParser, name: str, *, short_user: bo
     group.add_argument("--profile", metavar="NAME", help=f"the file's section [NAME] comes before [{SECTION}]")
 
 
-def settings(args: argparse.Namespace) -> Settings:
+def settings(args: argparse.Namespace, *, relayed: bool = False) -> Settings:
     """What the arguments of :func:`add_connection`, variables and the configuration file say together.
+
+    Args:
+        args: as parsed.
+        relayed: as for :meth:`Settings.load`.
 
     Raises:
         ConfigError: a setting is missing or wrong; the program ends with status 2.
@@ -115,6 +119,7 @@ def settings(args: argparse.Namespace) -> Settings:
         profile=args.profile,
         defaults={"app_name": f"basix-cti-{args.command}"},
         label=lambda name: "SERVER" if name == "server" else f"--{name.replace('_', '-')}",
+        relayed=relayed,
     )
 
 

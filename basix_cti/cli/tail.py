@@ -8,7 +8,7 @@ import sys
 import threading
 from typing import TextIO
 
-from ..client import CTIClient
+from ..base_client import Client
 from ..errors import AuthError, ConnectionLost, ConnectionReplaced, HandshakeError
 from ..events import CallEvent, Event, InfoEvent, InitialInfo, Session
 from ..handler import CTIHandler
@@ -65,7 +65,7 @@ class Printer(CTIHandler):
         self.refused = False
         self.connected = False
 
-    def run(self, client: CTIClient) -> int:
+    def run(self, client: Client) -> int:
         """Run the client until enough is printed."""
         stopper = threading.Thread(target=self._stop_when_enough, args=(client,), name="basix-cti-cli", daemon=True)
         stopper.start()
@@ -88,7 +88,7 @@ class Printer(CTIHandler):
         if self.broken is not None:
             raise Failure(f"the output cannot be written: {self.broken.strerror}")
 
-    def _stop_when_enough(self, client: CTIClient) -> None:
+    def _stop_when_enough(self, client: Client) -> None:
         self.enough.wait()
         client.stop()
 

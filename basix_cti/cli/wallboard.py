@@ -6,10 +6,12 @@ import argparse
 import os
 import sys
 
+from ..base_client import Client
 from ..board import Board
-from ..config import read_token, variable
+from ..config import Settings, read_token, variable
 from ..errors import ConfigError
 from ..events import Event
+from ..handler import CTIHandler
 from .options import Failure, SubParsers, new_parser, positive_seconds, settings
 from .tail import Printer
 
@@ -28,6 +30,7 @@ def add_to(commands: SubParsers) -> None:
         examples="""
             wallboard bcs.brastel.com --domain test1.com --full-events
             wallboard --profile test1 --amber 20 --red 60
+            wallboard --redis-url redis://localhost:6379/0
             wallboard --profile test1 --host 0.0.0.0 --wallboard-token-file /etc/basix-cti/wallboard-token
         """,
         connects=True,
@@ -83,6 +86,20 @@ def _token(args: argparse.Namespace) -> str | None:
     return os.environ.get(TOKEN) or None
 
 
+def _client(found: Settings, handler: CTIHandler) -> Client:
+    """A client of the PBX; or of the relay that holds the connection to it, where there is one."""
+    if found.redis_url is None:
+        return found.client(handler, stop_on_auth_error=True)
+    try:
+        from ..relay import RelayClient
+    except ImportError as error:
+        raise Failure(str(error)) from None
+    try:
+        return RelayClient(found.redis_url, handler, name=found.relay_name or "default")
+    except ValueError as error:
+        raise ConfigError(f"{found.origins['redis_url']}: {error}", "redis_url") from None
+
+
 def run(args: argparse.Namespace) -> int:
     """Serve the page until interrupted."""
     try:
@@ -95,10 +112,9 @@ def run(args: argparse.Namespace) -> int:
             f"--host {args.host} can be reached from other machines: give the token that visitors need with {TOKEN} or "
             "--wallboard-token-file"
         )
-    found = settings(args)
     board = Board()
     handler = _Watching(board)
-    client = found.client(handler, stop_on_auth_error=True)
+    client = _client(settings(args, relayed=True), handler)
     try:
         access = Access(args.host, token, args.allow_host)
         wallboard = Wallboard(

@@ -178,6 +178,8 @@ def test_nothing_but_contrib_knows_of_web_frameworks() -> None:
         if path.relative_to(PACKAGE).parts[0] != "contrib":
             assert "contrib" not in ours(path), path
             assert not others(path) & {"django", "flask"}, path
+
+
 @pytest.mark.parametrize("leaf", ["doctor", "relay"])
 def test_only_the_command_line_imports_the_doctor_and_the_relay(leaf: str) -> None:
     users = {path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py") if leaf in ours(path)}

@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= auto
-# What the tests talk to, of Debian's; a script in tools/ installs each.
-PEERS := chromium erlang jq postgresql redis
+# What the tests talk to, of Debian: tools/install-peer.
+PEERS := chromium erlang jq postgresql redis systemd
 
 .PHONY: demo django-demo flask-demo test test-compiled test-django hour soak fuzz fuzz-compiled bench lint docs pictures \
   public-api package clean
@@ -74,7 +74,7 @@ package: $(VENV)/dev.stamp
 
 .PHONY: $(PEERS)
 $(PEERS):
-	@tools/install-$@
+	@tools/install-peer $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \

@@ -15,15 +15,28 @@ from .errors import ConnectionLost
 from .events import Connected, Disconnected, Event, Failed, InfoEvent, InitialInfo, Overflowed
 from .forks import current_process, has_left
 from .handler import CTIHandler, deliver
-from .state import Picture, Snapshot, Tracker
+from .state import Picture, Tracker
 from .statistics import Counters
 
-__all__ = ["Dispatcher", "Sink"]
+__all__ = ["Dispatcher", "Sink", "Snapshot"]
 
 logger = logging.getLogger(__name__)
 
 _BATCH = 128
 _inside = threading.local()
+
+
+@dataclass(slots=True)
+class Snapshot(Event):
+    """A session begins with a whole picture in place of messages. It is not told itself, but what it changes.
+
+    Attributes:
+        picture: what is known now; nobody changes it any more.
+        elements: those whose full state it holds.
+    """
+
+    picture: Picture
+    elements: set[str]
 
 
 @dataclass(slots=True)
@@ -267,7 +280,13 @@ class Dispatcher:
             for event, size in batch:
                 if not (size and self._closed):
                     self._counters.waited(time.monotonic() + since_epoch - event.received_at)
-                    self._tell(self._tracker.track(event), droppable=isinstance(event, Snapshot))
+                    if isinstance(event, Snapshot):
+                        self._tell(
+                            self._tracker.catch_up(event.picture, event.elements, event.received_at, joining=True),
+                            droppable=True,
+                        )
+                    else:
+                        self._tell(self._tracker.track(event))
             if overflow is not None and newest is not None:
                 self._tell(iter([Overflowed(overflow.count, received_at=overflow.received_at)]))
                 self._tell(self._tracker.catch_up(newest, overflow.missed, overflow.received_at), droppable=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 from .elements import (
@@ -28,7 +27,7 @@ from .elements import (
 )
 from .events import ADDED, REMOVED, UPDATED, Connected, Event, InfoEvent, InitialInfo
 
-__all__ = ["Picture", "Snapshot", "Tracker"]
+__all__ = ["Picture", "Tracker"]
 
 _Table: TypeAlias = "dict[Key, Element]"
 
@@ -267,19 +266,6 @@ def _told_by(event: InitialInfo, tables: dict[str, _Table]) -> list[str]:
     return list(tables) if event.generation == 1 else [event.element]
 
 
-@dataclass(slots=True)
-class Snapshot(Event):
-    """A session begins with a whole picture in place of messages. It is not told itself, but what it changes.
-
-    Attributes:
-        picture: what is known now; nobody changes it any more.
-        elements: those whose full state it holds.
-    """
-
-    picture: Picture
-    elements: set[str]
-
-
 class Tracker:
     """Keeps a picture by the events of one connection after another, and finds what they mean.
 
@@ -302,8 +288,6 @@ class Tracker:
             yield self._changed(event)
         elif isinstance(event, InitialInfo):
             yield from self._initial(event)
-        elif isinstance(event, Snapshot):
-            yield from self.catch_up(event.picture, event.elements, event.received_at, joining=True)
         else:
             if isinstance(event, Connected):
                 self.picture._new_connection(event.session.number)

@@ -177,7 +177,7 @@ def joined(tracker: Tracker, redis: RedisLink) -> None:
     """Have a client join here, with what it knows."""
     snapshot = Follower(redis, redis, KEYS, tracker.picture).snapshot
     assert snapshot is not None
-    for _ in tracker.track(snapshot):
+    for _ in tracker.catch_up(snapshot.picture, snapshot.elements, snapshot.received_at, joining=True):
         pass
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ..base_thread import ClientThread, Timing
 from ..commands import Command
-from ..dispatcher import Sink
+from ..dispatcher import Sink, Snapshot
 from ..elements import Element
 from ..errors import (
     ConnectError,
@@ -28,7 +28,7 @@ from ..errors import (
     Stopped,
 )
 from ..events import Event, Failed, InfoEvent, InitialInfo, Msg, Session, SystemMsg, UnknownMessage
-from ..state import Picture, Snapshot
+from ..state import Picture
 from ..statistics import Counters
 from ..transport import Interrupted, wait_for
 from .codec import dumps, load_box, load_element, load_key, load_term

@@ -280,6 +280,15 @@ def test_each_application_has_its_own(cti: CTI, app: Flask, simulator: Simulator
         cti.stop(other)
 
 
+def test_the_current_application_comes_before_the_first_one(simulator: Simulator) -> None:
+    first, second = Flask("first"), Flask("second")
+    cti = CTI(first)
+    cti.init_app(second)
+    assert cti._site(None) is first.extensions["basix_cti"]
+    with second.app_context():
+        assert cti._site(None) is second.extensions["basix_cti"]
+
+
 def test_which_application(cti: CTI) -> None:
     with pytest.raises(RuntimeError, match="which application"):
         cti.start()

@@ -247,7 +247,7 @@ class CTI:
 
     def _site(self, app: Flask | None) -> _Site:
         if app is None:
-            app = self._app if self._app is not None or not has_app_context() else current_app
+            app = current_app if has_app_context() else self._app
         if app is None:
             raise RuntimeError("which application? Give it as app=, or call this inside its application context")
         site = app.extensions.get(_NAME)

@@ -134,13 +134,13 @@ class SiteSettings:
     def _place(self, name: str) -> str:
         return str(self._given.get(name) or os.environ.get(variable(name.lower()), ""))
 
-    def check(self, **more: Any) -> None:
+    def check(self) -> None:
         """Do nothing if a client can be made.
 
         Raises:
             ConfigError: as :meth:`client`.
         """
-        self.client(_Nobody(), **more)
+        self.client(_Nobody())
 
     @staticmethod
     def _not_among(names: Iterable[object], known: Sequence[str], form: str) -> Iterator[ConfigError]:

@@ -6,7 +6,7 @@ id                  tells
 ``basix_cti.E001``  ``BASIX_CTI`` is no dictionary
 ``basix_cti.E002``  a name that is no setting; the message has the nearest one that is
 ``basix_cti.E003``  a setting that is wrong, or two that do not go together
-``basix_cti.E004``  ``HANDLER`` cannot be imported, is no ``CTIHandler``, or cannot be made
+``basix_cti.E004``  ``HANDLER`` cannot be imported, or is no ``CTIHandler``
 ``basix_cti.W001``  server, domain or token are missing; a warning, because where a site is built, migrated
                     or tested, there may be no secrets. ``manage.py cti`` ends with it
 ==================  ====================================================================================
@@ -21,7 +21,8 @@ from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, Warning
 
 from ...errors import ConfigError
-from .site import own_handler, patience, site_settings, tap_of
+from ...tap import Tap
+from .site import handler_class, patience, site_settings
 
 __all__ = ["check_settings"]
 
@@ -33,19 +34,20 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
     except ConfigError as error:
         return [Error(str(error), id="basix_cti.E001")]
     found: list[CheckMessage] = [Error(str(error), id="basix_cti.E002") for error in settings.unknown()]
-    own = None
-    try:
-        own = own_handler()
-    except ConfigError as error:
-        found.append(Error(str(error), id="basix_cti.E004"))
+    if not any(message.id == "basix_cti.E002" for message in found):
+        try:
+            settings.check()
+        except ConfigError as error:
+            kind, number = (Warning, "W001") if error.missing else (Error, "E003")
+            found.append(kind(str(error), id=f"basix_cti.{number}"))
     try:
         patience()
     except ConfigError as error:
         found.append(Error(str(error), id="basix_cti.E003"))
-    if not any(message.id == "basix_cti.E002" for message in found):
-        try:
-            settings.check(**tap_of(own))
-        except ConfigError as error:
-            kind, number = (Warning, "W001") if error.missing else (Error, "E003")
-            found.append(kind(str(error), id=f"basix_cti.{number}"))
+    try:
+        cls = handler_class()
+        if settings.relay and cls is not None and issubclass(cls, Tap):
+            raise ConfigError(f"{cls.__qualname__} is a Tap, which would see nothing through a relay")
+    except ConfigError as error:
+        found.append(Error(str(error), id="basix_cti.E004"))
     return found

@@ -23,7 +23,16 @@ from ..one_client import OneClient
 from ..site_settings import SiteSettings
 from .handler import SignalBridge, database_connections
 
-__all__ = ["get_client", "one", "own_handler", "patience", "site_handler", "site_settings", "start", "stop", "tap_of"]
+__all__ = [
+    "get_client",
+    "handler_class",
+    "one",
+    "patience",
+    "site_handler",
+    "site_settings",
+    "start",
+    "stop",
+]
 
 _LONGEST_PATIENCE = 3600
 _FORM = 'BASIX_CTI["{}"]'
@@ -42,11 +51,11 @@ def site_settings() -> SiteSettings:
     return SiteSettings(given, form=_FORM, app_name="basix-cti-django", more=["HANDLER", "WAIT_FOR_DATABASE"])
 
 
-def own_handler() -> CTIHandler | None:
-    """A handler of the class that ``BASIX_CTI["HANDLER"]`` names; None where it names none.
+def handler_class() -> type[CTIHandler] | None:
+    """The class that ``BASIX_CTI["HANDLER"]`` names; None where it names none.
 
     Raises:
-        ConfigError: there is no such class, it is no handler, or it cannot be made.
+        ConfigError: it cannot be imported, or is no handler.
     """
     path = getattr(settings, "BASIX_CTI", {}).get("HANDLER")
     if path is None:
@@ -55,19 +64,25 @@ def own_handler() -> CTIHandler | None:
         raise ConfigError(f'{_HANDLER}: must be the dotted path of a class, such as "calls.handlers.CallLog"')
     try:
         cls = import_string(path)
-    except ImportError as error:
-        raise ConfigError(f"{_HANDLER}: {path} cannot be imported: {error}") from None
-    if not isinstance(cls, type) or not issubclass(cls, CTIHandler):
-        raise ConfigError(f"{_HANDLER}: {path} is no subclass of basix_cti.CTIHandler")
-    try:
-        return cls()
     except Exception as error:
-        raise ConfigError(f"{_HANDLER}: {path}() raised {type(error).__name__}: {error}") from None
+        told = error if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+        raise ConfigError(f"{_HANDLER}: {path} cannot be imported: {told}") from None
+    if not isinstance(cls, type) or not issubclass(cls, CTIHandler) or cls is CTIHandler:
+        raise ConfigError(f"{_HANDLER}: {path} is no subclass of basix_cti.CTIHandler")
+    return cls
 
 
-def tap_of(own: CTIHandler | None) -> dict[str, Any]:
-    """As a parameter of the client: the site's handler, if it is a tap, too."""
-    return {"tap": own} if isinstance(own, Tap) else {}
+def _own_handler() -> CTIHandler | None:
+    """A new handler of that class.
+
+    Raises:
+        ConfigError: as :func:`handler_class`; or it cannot be made.
+    """
+    cls = handler_class()
+    try:
+        return None if cls is None else cls()
+    except Exception as error:
+        raise ConfigError(f"{_HANDLER}: making it raised {type(error).__name__}: {error}") from None
 
 
 def patience() -> float:
@@ -90,7 +105,7 @@ def site_handler() -> CTIHandler:
     Raises:
         ConfigError: ``HANDLER`` or ``WAIT_FOR_DATABASE`` is wrong.
     """
-    return _told(SignalBridge(own_handler()))
+    return _told(SignalBridge(_own_handler()))
 
 
 def _told(bridge: SignalBridge) -> CTIHandler:
@@ -98,9 +113,10 @@ def _told(bridge: SignalBridge) -> CTIHandler:
 
 
 def _make(**options: Any) -> Client:
-    settings, own = site_settings(), own_handler()
+    own = _own_handler()
     bridge = SignalBridge(own)
-    bridge.client = settings.client(_told(bridge), **options, **tap_of(own))
+    tap: dict[str, Any] = {"tap": own} if isinstance(own, Tap) else {}
+    bridge.client = site_settings().client(_told(bridge), **options, **tap)
     return bridge.client
 
 
@@ -151,6 +167,6 @@ def start_with_first_request(sender: type, **kwargs: object) -> None:
 
     So it is the worker that gets it, however many processes a server has forked or started, and no command.
     """
-    # A test's client is no server; a test with a live server is none either, which that of the mail tells.
+    # Neither a test's client nor its live server is one. That a test runs, Django tells by the box for its mails.
     if issubclass(sender, WSGIHandler | ASGIHandler) and not hasattr(mail, "outbox"):
         one.try_start()

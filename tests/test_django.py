@@ -342,6 +342,7 @@ WRONG: list[tuple[object, list[tuple[str, str]]]] = [
     ({**GOOD, "OPTIONS": {"limits": 5}}, [("E003", 'BASIX_CTI["OPTIONS"]: limits must be Limits(...)')]),
     ({**GOOD, "OPTIONS": 5}, [("E003", 'BASIX_CTI["OPTIONS"]: must be a dictionary')]),
     ({**GOOD, "START_IN_WORKER": "yes"}, [("E003", 'BASIX_CTI["START_IN_WORKER"]: must be True or False')]),
+    ({**GOOD, "TELL_IN_WORKER": 0}, [("E003", 'BASIX_CTI["TELL_IN_WORKER"]: must be True or False')]),
     ({**GOOD, "WAIT_FOR_DATABASE": -1}, [("E003", 'BASIX_CTI["WAIT_FOR_DATABASE"]: must be seconds')]),
     ({**GOOD, "WAIT_FOR_DATABASE": True}, [("E003", 'BASIX_CTI["WAIT_FOR_DATABASE"]: must be seconds')]),
     ({**GOOD, "HANDLER": "no.such.Handler"}, [("E004", "no.such.Handler cannot be imported: No module named 'no'")]),
@@ -451,6 +452,20 @@ def test_a_worker_starts_one_with_its_first_request(first_request: None, simulat
         client = get_client()
         request_started.send(server)
         assert get_client() is client
+
+
+def test_a_worker_may_be_quiet(simulator: Simulator) -> None:
+    told = Told(*HOOKS)
+    with override_settings(BASIX_CTI=settings_of(simulator, TELL_IN_WORKER=False, HANDLER="test_django.Own")):
+        client = start()
+        assert client.wait_ready(20)
+        call = simulator.call("0312341234", to="user1").answer()
+        assert client.hangup(call.uuid).wait(20)
+        stop()
+        assert not told.calls
+        signals.on_initial_chan_info.connect(lambda client, **kwargs: client.stop(), weak=False)
+        call_command("cti", verbosity=0)  # the service is not
+    assert told.calls
 
 
 def test_many_first_requests_at_once_start_one(first_request: None, simulator: Simulator) -> None:

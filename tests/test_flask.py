@@ -306,6 +306,23 @@ def test_the_first_request_of_a_worker_starts_one(cti: CTI, simulator: Simulator
         cti.stop(app)
 
 
+def test_a_worker_may_be_quiet(cti: CTI, simulator: Simulator) -> None:
+    told: list[Event] = []
+    cti.on_event(told.append)
+    app = new_app(cti, simulator, BASIX_CTI_TELL_IN_WORKER=False)
+    try:
+        client = cti.start(app)
+        assert client.wait_ready(20)
+        call = simulator.call("0312341234", to="user1").answer()
+        assert client.hangup(call.uuid).wait(20)
+    finally:
+        cti.stop(app)
+    assert not told
+    cti.on_initial_chan_info(lambda channels: cti.stop())
+    cti.run_forever(app)  # what runs by itself is not
+    assert told
+
+
 def test_a_test_starts_none(cti: CTI, simulator: Simulator) -> None:
     app = new_app(cti, simulator, BASIX_CTI_START_IN_WORKER=True, TESTING=True)
     with pytest.raises(NotConnected):

@@ -278,8 +278,9 @@ class _Site:
         """Calls the functions, each event inside an application context."""
         return InContext(_Functions(self._app, self._functions), lambda event: self._app.app_context())
 
-    def _make(self, **options: Any) -> Client:
-        return self._settings().client(self.handler(), **options)
+    def _make(self, alone: bool, **options: Any) -> Client:
+        settings = self._settings()
+        return settings.client(settings.whom_to_tell(self.handler(), alone), **options)
 
     def start_with_first_request(self, app: Flask, **kwargs: object) -> None:
         """A receiver of ``request_started``: start the client of a process that does serve requests; no test does."""

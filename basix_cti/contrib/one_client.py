@@ -35,7 +35,8 @@ class OneClient:
     the site is no trouble. All methods may be called from any thread.
 
     Args:
-        make: makes the client; called with what :meth:`run_forever` was given.
+        make: makes the client; called with True if :meth:`run_forever` runs it, False if it is started beside other
+            work, and with the options that :meth:`run_forever` was given.
         advice: for the error where no client runs: how to have one.
     """
 
@@ -53,7 +54,7 @@ class OneClient:
         """
         own = self._own()
         with own.lock:
-            client = self._take(own)
+            client = self._take(own, False)
             client.start()
             return client
 
@@ -87,7 +88,7 @@ class OneClient:
         """
         own = self._own()
         with own.lock:
-            client = self._take(own, **options)
+            client = self._take(own, True, **options)
         try:
             with nullcontext() if beside is None else beside(client):
                 client.run_forever()
@@ -117,9 +118,9 @@ class OneClient:
     def _own(self) -> _Own:
         return self._owns.setdefault(current_process(), _Own())
 
-    def _take(self, own: _Own, **options: Any) -> Client:
+    def _take(self, own: _Own, alone: bool, **options: Any) -> Client:
         if own.client is None:
-            own.client = self._make(**options)
+            own.client = self._make(alone, **options)
             atexit.unregister(self.stop)
             atexit.register(self.stop)
         return own.client

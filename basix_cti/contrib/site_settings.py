@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["SiteSettings"]
 
 _NAMES = [option.name.upper() for option in OPTIONS]
-_OWN = ("OPTIONS", "START_IN_WORKER", "RELAY")
+_FLAGS = {"START_IN_WORKER": False, "TELL_IN_WORKER": True, "RELAY": False}
+_OWN = ("OPTIONS", *_FLAGS)
 _REDIS = "redis://localhost:6379/0"
 
 
@@ -38,7 +39,7 @@ def _further(client: type[Client]) -> list[str]:
 
 
 class _Nobody(CTIHandler):
-    """Whom a client that is only made to check its settings would tell."""
+    """Is told, and does nothing."""
 
 
 class SiteSettings:
@@ -46,7 +47,7 @@ class SiteSettings:
 
     Args:
         given: by name, in capitals: those of :data:`basix_cti.config.OPTIONS`; ``OPTIONS``, further parameters of
-            the client as a dictionary; ``START_IN_WORKER``; ``RELAY``; and ``more``.
+            the client as a dictionary; ``START_IN_WORKER``, ``TELL_IN_WORKER`` and ``RELAY``; and ``more``.
         form: how a name is written in the site, for errors; ``BASIX_CTI["{}"]`` for example.
         app_name: the application's name where none is given.
         more: further names that the framework knows what to do with.
@@ -61,12 +62,24 @@ class SiteSettings:
     @property
     def start_in_worker(self) -> bool:
         """True if each process that serves requests is to have a client."""
-        return self._given.get("START_IN_WORKER", False) is True
+        return self._flag("START_IN_WORKER")
 
     @property
     def relay(self) -> bool:
         """True if the client is one of a relay."""
-        return self._given.get("RELAY", False) is True
+        return self._flag("RELAY")
+
+    def whom_to_tell(self, handler: CTIHandler, alone: bool) -> CTIHandler:
+        """Who is told what happens: the site's handler, or nobody, where a worker is to be quiet.
+
+        Args:
+            handler: the site's.
+            alone: True for a client that is the work of its thread, False for one that is started beside other work.
+        """
+        return handler if alone or self._flag("TELL_IN_WORKER") else _Nobody()
+
+    def _flag(self, name: str) -> bool:
+        return self._given.get(name, _FLAGS[name]) is True
 
     def unknown(self) -> Iterator[ConfigError]:
         """An error for each name that there is not; not raised."""
@@ -97,8 +110,8 @@ class SiteSettings:
         where = self._form.format("OPTIONS")
         if not isinstance(further, Mapping):
             raise ConfigError(f"{where}: must be a dictionary of parameters of the client")
-        for name in ("START_IN_WORKER", "RELAY"):
-            if not isinstance(self._given.get(name, False), bool):
+        for name in _FLAGS:
+            if not isinstance(self._given.get(name, True), bool):
                 raise ConfigError(f"{self._form.format(name)}: must be True or False", name.lower())
         if not self.relay and (names := [name for name in ("REDIS_URL", "RELAY_NAME") if self._given.get(name)]):
             place, relay = self._form.format(names[0]), self._form.format("RELAY")

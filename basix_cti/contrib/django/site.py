@@ -112,11 +112,12 @@ def _told(bridge: SignalBridge) -> CTIHandler:
     return InContext(bridge, partial(database_connections, patience=patience()))
 
 
-def _make(**options: Any) -> Client:
+def _make(alone: bool, **options: Any) -> Client:
+    given = site_settings()
     own = _own_handler()
     bridge = SignalBridge(own)
     tap: dict[str, Any] = {"tap": own} if isinstance(own, Tap) else {}
-    bridge.client = site_settings().client(_told(bridge), **options, **tap)
+    bridge.client = given.client(given.whom_to_tell(_told(bridge), alone), **options, **tap)
     return bridge.client
 
 

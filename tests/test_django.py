@@ -51,7 +51,7 @@ GOOD = {"SERVER": "pbx.test1.com", "DOMAIN": "test1.com", "TOKEN": "hunter2"}
 def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """No settings from elsewhere, no receivers and no client left behind."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "empty"))
-    for name in ("SERVER", "DOMAIN", "TOKEN"):
+    for name in ("SERVER", "DOMAIN", "TOKEN", "REDIS_URL"):
         monkeypatch.delenv(f"BASIX_CTI_{name}", raising=False)
     yield
     stop()
@@ -355,13 +355,10 @@ WRONG: list[tuple[object, list[tuple[str, str]]]] = [
         {"SERVER": "x", "DOMAIN": "y"},
         [("W001", 'no token: give BASIX_CTI["TOKEN_FILE"], set the variable BASIX_CTI_TOKEN')],
     ),
-    ({"RELAY": True}, []),
-    ({"RELAY": True, "REDIS_URL": "redis://:hunter2@cache:6379/1", "OPTIONS": {"redis_timeout": 2.0}}, []),
-    ({"RELAY": "redis://cache"}, [("E003", 'BASIX_CTI["RELAY"]: must be True or False')]),
-    ({"RELAY": True, "REDIS_URL": "http://:hunter2@x"}, [("E003", 'BASIX_CTI["RELAY"]: the Redis URL is none')]),
-    ({"RELAY": True, "OPTIONS": {"ping_interval": 5}}, [("E002", 'BASIX_CTI["OPTIONS"]["ping_interval"] is no sett')]),
-    ({"RELAY": True, "HANDLER": "test_django.OwnTap"}, [("E004", "OwnTap is a Tap, which would see nothing")]),
-    ({**GOOD, "REDIS_URL": "redis://x"}, [("E003", 'BASIX_CTI["REDIS_URL"]: without effect, because BASIX_CTI["REL')]),
+    ({"REDIS_URL": "redis://:hunter2@cache:6379/1", "OPTIONS": {"redis_timeout": 2.0}}, []),
+    ({"REDIS_URL": "http://:hunter2@x"}, [("E003", 'BASIX_CTI["REDIS_URL"]: the Redis URL is none')]),
+    ({"REDIS_URL": "redis://x", "OPTIONS": {"ping_interval": 5}}, [("E003", 'BASIX_CTI["OPTIONS"], with a relay: ')]),
+    ({**GOOD, "OPTIONS": {"redis_timeout": 5}}, [("E003", 'BASIX_CTI["OPTIONS"]: ')]),
     ({}, [("W001", 'no server: give BASIX_CTI["SERVER"], set the variable BASIX_CTI_SERVER')]),
 ]
 
@@ -415,7 +412,7 @@ def test_start_tells_wrong_settings() -> None:
     ("given", "told"),
     [
         ({**GOOD, "HANDLER": "test_django.Unmakeable"}, r"BASIX_CTI\[\"HANDLER\"\]: making it raised OSError: no disk"),
-        ({"RELAY": True, "HANDLER": "test_django.OwnTap"}, "does not go with a Tap"),
+        ({"REDIS_URL": "redis://x", "HANDLER": "test_django.OwnTap"}, "does not go with a Tap"),
     ],
 )
 def test_what_only_a_start_can_tell(given: dict[str, object], told: str) -> None:

@@ -23,7 +23,7 @@ from basix_cti.simulator import Simulator
 @pytest.fixture(autouse=True)
 def no_other_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "empty"))
-    for name in ("SERVER", "DOMAIN", "TOKEN"):
+    for name in ("SERVER", "DOMAIN", "TOKEN", "REDIS_URL"):
         monkeypatch.delenv(f"BASIX_CTI_{name}", raising=False)
 
 

@@ -30,7 +30,7 @@ SECRET_KEY = "x"
 ALLOWED_HOSTS = ["127.0.0.1"]
 ROOT_URLCONF = "urls"
 INSTALLED_APPS = ["basix_cti.contrib.django"]
-BASIX_CTI = {"RELAY": True, "START_IN_WORKER": True}
+BASIX_CTI = {"REDIS_URL": os.environ["SITE_REDIS"], "START_IN_WORKER": True}
 """,
     "urls.py": """
 from django.http import HttpResponse
@@ -56,7 +56,7 @@ from flask import Flask
 from basix_cti.contrib.flask import CTI
 import views
 application = Flask(__name__)
-application.config.update(BASIX_CTI_RELAY=True, BASIX_CTI_START_IN_WORKER=True)
+application.config.update(BASIX_CTI_START_IN_WORKER=True)  # and BASIX_CTI_REDIS_URL from the environment
 cti = CTI(application)
 
 @application.get("/")
@@ -87,7 +87,7 @@ def test_more_workers_than_the_pbx_allows_connections(
     for name in ("SERVER", "DOMAIN", "TOKEN"):  # that is the relay's business
         del project.environment[f"BASIX_CTI_{name}"]
     with RedisServer() as redis, relay(simulator, redis):
-        project.environment["BASIX_CTI_REDIS_URL"] = redis.url
+        project.environment["SITE_REDIS" if files is DJANGO else "BASIX_CTI_REDIS_URL"] = redis.url
         call = simulator.call("0312341234", to="user1").answer()
         with gunicorn(project, "sync", True, "--workers", str(WORKERS)) as server:
             port = port_of(server)

@@ -1,41 +1,38 @@
 """A web site's settings: the names and checks of :mod:`basix_cti.config`, in capitals, in the framework's own place.
 
-What is not given there comes from the variables ``BASIX_CTI_…`` and the configuration file, as for every program. With
-``RELAY``, the client is one of a relay, and where its Redis is comes from there or from the variables.
+What is not given there comes from the variables ``BASIX_CTI_…`` and the configuration file, as for every program. Where
+there is a ``REDIS_URL``, the client is one of a relay.
 """
 
 from __future__ import annotations
 
 import difflib
 import inspect
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..base_client import Client
 from ..client import CTIClient
-from ..config import OPTIONS, Settings, variable
+from ..config import OPTIONS, Settings
 from ..errors import ConfigError
 from ..handler import CTIHandler
-
-if TYPE_CHECKING:
-    from ..relay import RelayClient
 
 __all__ = ["SiteSettings"]
 
 _NAMES = [option.name.upper() for option in OPTIONS]
-_FLAGS = {"START_IN_WORKER": False, "TELL_IN_WORKER": True, "RELAY": False}
+_FLAGS = {"START_IN_WORKER": False, "TELL_IN_WORKER": True}
 _OWN = ("OPTIONS", *_FLAGS)
-_REDIS = "redis://localhost:6379/0"
 
 
-def _further(client: type[Client]) -> list[str]:
-    """What a client takes and no other setting gives."""
-    return [
+# What clients take and no other setting gives.
+_FURTHER = [
+    *(
         name
-        for name, parameter in inspect.signature(client).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY and name.upper() not in (*_NAMES, "AUTH", "VERIFY", "NAME")
-    ]
+        for name, parameter in inspect.signature(CTIClient).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and name.upper() not in (*_NAMES, "AUTH", "VERIFY")
+    ),
+    "redis_timeout",  # with a relay
+]
 
 
 class _Nobody(CTIHandler):
@@ -47,7 +44,7 @@ class SiteSettings:
 
     Args:
         given: by name, in capitals: those of :data:`basix_cti.config.OPTIONS`; ``OPTIONS``, further parameters of
-            the client as a dictionary; ``START_IN_WORKER``, ``TELL_IN_WORKER`` and ``RELAY``; and ``more``.
+            the client as a dictionary; ``START_IN_WORKER`` and ``TELL_IN_WORKER``; and ``more``.
         form: how a name is written in the site, for errors; ``BASIX_CTI["{}"]`` for example.
         app_name: the application's name where none is given.
         more: further names that the framework knows what to do with.
@@ -63,11 +60,6 @@ class SiteSettings:
     def start_in_worker(self) -> bool:
         """True if each process that serves requests is to have a client."""
         return self._flag("START_IN_WORKER")
-
-    @property
-    def relay(self) -> bool:
-        """True if the client is one of a relay."""
-        return self._flag("RELAY")
 
     def whom_to_tell(self, handler: CTIHandler, alone: bool) -> CTIHandler:
         """Who is told what happens: the site's handler, or nobody, where a worker is to be quiet.
@@ -87,19 +79,15 @@ class SiteSettings:
         further = self._given.get("OPTIONS", {})
         if not isinstance(further, Mapping):
             return
-        try:
-            known = _further(_relay_client() if self.relay else CTIClient)
-        except ConfigError:
-            return  # client() tells it
-        yield from self._not_among(further, known, f'{self._form.format("OPTIONS")}["{{}}"]')
+        yield from self._not_among(further, _FURTHER, f'{self._form.format("OPTIONS")}["{{}}"]')
 
     def client(self, handler: CTIHandler, **more: Any) -> Client:
         """A client with these settings, not yet started.
 
         Args:
             handler: whose hooks are called.
-            more: further parameters of :class:`~basix_cti.CTIClient`, where the site does not give them; those that a
-                client of a relay does not take are for the relay.
+            more: further parameters of :class:`~basix_cti.CTIClient`, where the site does not give them; a client of a
+                relay has no use for them.
 
         Raises:
             ConfigError: a setting is unknown, missing or wrong, or two do not go together.
@@ -113,39 +101,39 @@ class SiteSettings:
         for name in _FLAGS:
             if not isinstance(self._given.get(name, True), bool):
                 raise ConfigError(f"{self._form.format(name)}: must be True or False", name.lower())
-        if not self.relay and (names := [name for name in ("REDIS_URL", "RELAY_NAME") if self._given.get(name)]):
-            place, relay = self._form.format(names[0]), self._form.format("RELAY")
-            raise ConfigError(f"{place}: without effect, because {relay} is not True", names[0].lower())
+        settings = Settings.load(
+            {name.lower(): value for name, value in self._given.items() if name in _NAMES},
+            defaults={"app_name": self._app_name},
+            label=lambda name: self._form.format(name.upper()),
+            relayed=True,
+        )
+        if settings.redis_url is not None:
+            return self._client_of_relay(settings, handler, more, further)
         try:
-            if self.relay:
-                return self._client_of_relay(handler, {**more, **further})
-            settings = Settings.load(
-                {name.lower(): value for name, value in self._given.items() if name in _NAMES},
-                defaults={"app_name": self._app_name},
-                label=lambda name: self._form.format(name.upper()),
-            )
             return settings.client(handler, **{**more, **further})
-        except ConfigError:
-            raise
         except (ValueError, TypeError) as error:
             raise ConfigError(f"{where}: {error}") from None
 
-    def _client_of_relay(self, handler: CTIHandler, more: Mapping[str, Any]) -> Client:
-        relay_client = _relay_client()
+    def _client_of_relay(
+        self, settings: Settings, handler: CTIHandler, more: Mapping[str, Any], further: Mapping[str, Any]
+    ) -> Client:
+        try:
+            from ..relay import RelayClient
+        except ImportError as error:
+            raise ConfigError(str(error)) from None
+        place = settings.origins["redis_url"]
         if more.get("tap") is not None:
             raise ConfigError(
-                f"{self._form.format('RELAY')}: does not go with a Tap as handler, which would see nothing: messages "
-                "come as objects, not as they were on the wire"
+                f"{place}: does not go with a Tap as handler, which would see nothing: through a relay, messages come "
+                "as objects, not as they were on the wire"
             )
-        url, name = self._place("REDIS_URL") or _REDIS, self._place("RELAY_NAME") or "default"
-        taken = {key: value for key, value in more.items() if key in _further(relay_client)}
+        name = settings.relay_name or "default"
         try:
-            return relay_client(url, handler, name=name, **taken)
+            return RelayClient(settings.redis_url or "", handler, name=name, **further)
+        except TypeError as error:
+            raise ConfigError(f"{self._form.format('OPTIONS')}, with a relay: {error}") from None
         except ValueError as error:
-            raise ConfigError(f"{self._form.format('RELAY')}: {error}") from None
-
-    def _place(self, name: str) -> str:
-        return str(self._given.get(name) or os.environ.get(variable(name.lower()), ""))
+            raise ConfigError(f"{place}: {error}") from None
 
     def check(self) -> None:
         """Do nothing if a client can be made.
@@ -164,11 +152,3 @@ class SiteSettings:
             near = difflib.get_close_matches(str(name).lower(), spellings, 1)
             hint = f"did you mean {form.format(spellings[near[0]])}?" if near else f"there are: {', '.join(known)}"
             yield ConfigError(f"{form.format(name)} is no setting; {hint}")
-
-
-def _relay_client() -> type[RelayClient]:
-    try:
-        from ..relay import RelayClient
-    except ImportError as error:
-        raise ConfigError(str(error)) from None
-    return RelayClient

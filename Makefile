@@ -112,6 +112,10 @@ $(VENV)/compiled.stamp: $(VENV)/dev.stamp $(wildcard basix_cti/*.py)
 bench: $(VENV)/bench.stamp erlang
 	@$(BIN)/python benchmarks/run.py $(BENCH)
 
+.PHONY: bench-relay
+bench-relay: $(VENV)/dev.stamp erlang redis
+	@$(BIN)/python benchmarks/through_relay.py $(BENCH)
+
 $(VENV)/bench.stamp: $(VENV)/compiled.stamp benchmarks/package.json
 	@echo "Installing what the benchmarks compare with into $(VENV)/bench ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/bench/python \

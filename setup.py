@@ -42,7 +42,7 @@ CLI = ["rich>=13.7", "shtab>=1.7", 'tomli>=2; python_version < "3.11"']
 PROMETHEUS = ["prometheus-client>=0.20"]
 DJANGO = ["django>=4.2"]
 FLASK = ["flask>=3"]
-REDIS = ["redis>=5"]
+REDIS = ["redis[hiredis]>=5"]
 TESTING = [*SIMULATOR, "pytest>=8.2"]
 SERVERS = [*DJANGO, *FLASK, "celery>=5.4", "gunicorn>=23", "psycopg[binary]>=3.1.8"]
 TEST = [

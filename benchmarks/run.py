@@ -169,4 +169,5 @@ def main() -> None:
         print(f"  {told(row, base)}")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -476,3 +477,41 @@ class TestWhoIsWho:
         server.start()
         assert client.wait_ready(TIMEOUT)
         client.catch_up()
+
+    @pytest.mark.parametrize(
+        ("name", "field", "value", "why"),
+        [
+            ("session", "format", "2", r"ValueError: format 2\)"),
+            ("session", "session", "{", "JSONDecodeError: "),
+            ("picture:user", "7", "{}", "KeyError: "),
+            ("picture:channel", '"x"', '{"f":{"later":1}}', "TypeError: "),
+        ],
+    )
+    def test_what_cannot_be_read(
+        self, name: str, field: str, value: str, why: str, stack: ExitStack, pbx: Simulator, server: RedisServer
+    ) -> None:
+        """By a later release, or by somebody else."""
+        stack.enter_context(relay(pbx, server))
+        stack.enter_context(RelayedClient(pbx, server))
+        server.client().hset(f"{{basix-cti:default}}:{name}", field, value)
+        client = RelayedClient(pbx, server)
+        client.start()
+        stack.callback(client.stop)
+        told = re.compile(
+            rf"what the relay has written into unix:\S+ cannot be read \({why}.*is it of another release\?$"
+        )
+        client.recorder.wait_for("on_error", where=lambda error: told.match(str(error)))
+
+    def test_an_event_that_cannot_be_read(self, stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
+        holder = stack.enter_context(relay(pbx, server))
+        client = stack.enter_context(RelayedClient(pbx, server))
+        client.catch_up()
+        holder.process.send_signal(signal.SIGSTOP)
+        (epoch, sequence) = epochs(server)[-1]
+        forged = {"k": "i", "n": "channel", "e": "added", "d": "{", "t": "1.0"}
+        server.client().xadd("{basix-cti:default}:events", cast("dict[Any, Any]", forged), id=f"{epoch}-{sequence + 1}")
+        client.recorder.wait_for("on_error", where=lambda error: isinstance(error, DecodeError))
+        holder.process.send_signal(signal.SIGCONT)  # whose next entry has the same place
+        pbx.call("0312341234", to="user1")
+        assert epoch_of(holder, 2) > epoch
+        assert_right(pbx, client)

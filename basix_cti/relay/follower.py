@@ -32,7 +32,7 @@ from ..state import Picture
 from ..statistics import Counters
 from ..transport import Interrupted, wait_for
 from .codec import dumps, load_box, load_element, load_key, load_term
-from .keys import JOIN, PUSH, Keys
+from .keys import FORMAT, JOIN, PUSH, Keys
 from .link import Address, RedisLink
 from .publisher import FULL, IMPLIED, PARTIAL
 
@@ -131,10 +131,21 @@ class Follower:
                 f"no relay is at work in {self.peer}; start basix-cti relay, with the same --relay-name, or wait for "
                 "the other one to take over"
             )
+        try:
+            self._read_picture(found, newest)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ConnectError(
+                f"what the relay has written into {self.peer} cannot be read ({type(error).__name__}: {error}); is it "
+                "of another release?"
+            ) from None
+
+    def _read_picture(self, found: list[Any], newest: Picture) -> None:
         self.epoch = int(found[0].split(b" ")[0])
         if len(found) == 1:
             return
         session = _pairs(found[1])
+        if session.get(b"format", FORMAT.encode()) != FORMAT.encode():
+            raise ValueError(f"format {session[b'format'].decode()}")
         self.sequence = int(session.get(b"sequence", b"0"))
         self.why_not = session.get(b"error", b"").decode()
         if session.get(b"connected") == b"1":

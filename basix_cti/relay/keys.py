@@ -21,7 +21,9 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["ACQUIRE", "FENCED", "JOIN", "PUSH", "Keys"]
+__all__ = ["ACQUIRE", "FENCED", "FORMAT", "JOIN", "PUSH", "Keys"]
+
+FORMAT = "1"  # of what stands there; another one is not read
 
 _NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 

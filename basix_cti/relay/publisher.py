@@ -14,7 +14,7 @@ from ..events import Connected, Disconnected, Event, Failed, InfoEvent, InitialI
 from ..state import Picture
 from ..statistics import Counters
 from .codec import dump_box, dump_element, dump_key, dump_term, dumps
-from .keys import Keys
+from .keys import FORMAT, Keys
 
 __all__ = ["Publisher", "Write"]
 
@@ -217,7 +217,7 @@ class Publisher:
                 self._write("DEL", self._keys.picture(element))
             self._told.clear()
             session = {"number": self.session, "url": event.session.url or "", "tls": event.session.tls or ""}
-            self._about(connected="1", session=dumps(session), elements="[]", error="")
+            self._about(format=FORMAT, connected="1", session=dumps(session), elements="[]", error="")
             self._entry("c", at, d=dumps(session))
         elif isinstance(event, Disconnected):
             self.session = 0

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import redis
 from programs import TIMEOUT, Program
 from redis_rig import RedisServer, RelayedClient, assert_right, needs_redis, poll, relay
 
@@ -212,6 +213,19 @@ def test_redis_is_cut_off(stack: ExitStack, pbx: Simulator, server: RedisServer)
     assert_right(pbx, client)
     assert_one_at_a_time(server)
     assert len([*holder.matches(HOLDER), *standby.matches(HOLDER)]) == 2
+
+
+def test_redis_is_full(stack: ExitStack, pbx: Simulator) -> None:
+    server = stack.enter_context(RedisServer("--maxmemory", "1500kb", "--maxmemory-policy", "noeviction"))
+    holder, standby = twins(stack, pbx, server)
+    client = stack.enter_context(RelayedClient(pbx, server))
+    traffic(pbx, 500)
+    client.catch_up()
+    with pytest.raises(redis.OutOfMemoryError):
+        server.client().set("another", "program's")
+    assert holder.end() == 0
+    standby.wait(HOLDER)
+    assert_right(pbx, client)
 
 
 def test_a_client_that_falls_behind(stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:

@@ -59,7 +59,9 @@ class Keys:
 # KEYS: lease, standby, epoch, events, session, ended, commands
 # ARGV: "IDENTITY HOLDER", the lease's milliseconds, an epoch to start from, what the names of pictures start with
 # Gives {1, "EPOCH IDENTITY HOLDER", ended}, or {0, the other's lease}.
+# It begins with a write that needs no memory, after which a Redis that is full lets the others be done, too.
 ACQUIRE = """
+redis.call('DEL', KEYS[2])
 local held = redis.call('GET', KEYS[1])
 if held and string.match(held, '^%d+ (.*)$') ~= ARGV[1] then
   redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
@@ -79,7 +81,6 @@ for _, told in ipairs(cjson.decode(redis.call('HGET', KEYS[5], 'elements') or '[
   redis.call('DEL', ARGV[4] .. told[1])
 end
 redis.call('DEL', KEYS[5], KEYS[7])
-if redis.call('GET', KEYS[2]) == ARGV[1] then redis.call('DEL', KEYS[2]) end
 redis.call('SET', KEYS[3], epoch)
 local lease = epoch .. ' ' .. ARGV[1]
 redis.call('SET', KEYS[1], lease, 'PX', ARGV[2])

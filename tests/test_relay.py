@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -186,6 +187,23 @@ def test_redis_goes_back_in_time(stack: ExitStack, pbx: Simulator, server: Redis
     assert epoch_of(holder, 2) > first
     assert_right(pbx, client)
     assert_one_at_a_time(server)
+
+
+def test_a_holder_whose_clock_is_behind(stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
+    """That of the one before was a day ahead, and Redis has lost all trace of it."""
+    server.client().set("{basix-cti:default}:epoch", time.time_ns() // 1000 + 86_400 * 10**6)
+    first = stack.enter_context(relay(pbx, server))
+    client = stack.enter_context(RelayedClient(pbx, server))
+    calls = traffic(pbx)
+    client.catch_up()
+    ahead = epoch_of(first)
+    first.process.kill()
+    server.client().flushall()
+    second = stack.enter_context(relay(pbx, server))
+    assert epoch_of(second) < ahead
+    play(calls, 100)
+    client.recorder.wait_for("on_connect", 2)
+    assert_right(pbx, client)
 
 
 def test_redis_is_emptied(stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from redis_rig import RedisServer, needs_redis
@@ -151,7 +151,7 @@ def known(picture: Picture) -> dict[str, Any]:
 class Writer:
     """Does what a holder does, with a publisher and a lease, but for the PBX."""
 
-    def __init__(self, redis: RedisLink) -> None:
+    def __init__(self, redis: RedisLink, **bounds: int) -> None:
         names = [KEYS.lease, KEYS.standby, KEYS.epoch, KEYS.events, KEYS.session, KEYS.ended, KEYS.commands]
         _, lease, _ = redis.run(ACQUIRE, names, ["me", 60_000, 0, KEYS.pictures])
         self._redis = redis
@@ -161,6 +161,7 @@ class Writer:
             [],
             length=1000,
             max_bytes=10**8,
+            **bounds,
             wake=lambda: None,
             counters=Counters(),
         )
@@ -212,4 +213,18 @@ def test_who_joins_knows_what_those_know_who_were_there(
             fresh = Tracker()
             joined(fresh, redis)
             assert known(fresh.picture) == known(there.picture)
+    redis.close()
+
+
+def test_the_stream_is_bounded_in_bytes(server: RedisServer, waker: Waker) -> None:
+    server.client().flushall()
+    redis = RedisLink(Address(server.url, 20), waker, "test")
+    redis.open()
+    writer = Writer(redis, max_stream_bytes=20_000)
+    for number in range(300):
+        writer.write(InfoEvent("channel", Channel(uuid="x" * 1000, calling_number=str(number)), UPDATED))
+    entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", server.client().xrange(KEYS.events))
+    size = sum(len(value) for _, fields in entries for value in fields.values())
+    assert 10_000 < size <= 20_000
+    assert int(entries[-1][0].split(b"-")[1]) == 300
     redis.close()

@@ -79,6 +79,7 @@ class Follower:
 
     Attributes:
         epoch: the tenure's.
+        ends_in: seconds after which its lease ends, if its holder does not renew it.
         sequence: of the latest entry that was read.
         about: the session at the PBX that is up at this place; None for none.
         snapshot: the picture at this place, as Redis has it; None where there is none to take.
@@ -91,6 +92,7 @@ class Follower:
         self._commands = commands
         self._keys = keys
         self.epoch = 0
+        self.ends_in = 0.0
         self.sequence = 0
         self.about: dict[str, Any] | None = None
         self.snapshot: Snapshot | None = None
@@ -141,16 +143,17 @@ class Follower:
 
     def _read_picture(self, found: list[Any], newest: Picture) -> None:
         self.epoch = int(found[0].split(b" ")[0])
-        if len(found) == 1:
+        self.ends_in = found[1] / 1000
+        if len(found) == 2:
             return
-        session = _pairs(found[1])
+        session = _pairs(found[2])
         if session.get(b"format", FORMAT.encode()) != FORMAT.encode():
             raise ValueError(f"format {session[b'format'].decode()}")
         self.sequence = int(session.get(b"sequence", b"0"))
         self.why_not = session.get(b"error", b"").decode()
         if session.get(b"connected") == b"1":
             self.about = json.loads(session[b"session"])
-            self.snapshot = _snapshot(session, found[2], [_pairs(picture) for picture in found[3]], newest)
+            self.snapshot = _snapshot(session, found[3], [_pairs(picture) for picture in found[4]], newest)
 
     # Reading
 
@@ -295,6 +298,7 @@ class RelayThread(ClientThread[Follower]):
         self._name = name
         self._follower: Follower | None = None
         self._position = (0, 0)
+        self._doubted = (0, 0.0)  # an epoch that is older than what was told, and how long its lease lasts by itself
         self._pushed: dict[str, Command] = {}
 
     @property
@@ -334,7 +338,7 @@ class RelayThread(ClientThread[Follower]):
         redis.open()
         try:
             follower = Follower(redis, RedisLink(self._address, self._waker, self._name), self._keys, self._sink.newest)
-            if (follower.epoch, follower.sequence) < self._position:
+            if (follower.epoch, follower.sequence) < self._position and not self._is_alive(follower):
                 # What is there is older than what was told: Redis has lost data, which a holder is about to notice.
                 raise ConnectError(f"Redis at {redis.peer} has lost data; a relay writes it anew within seconds")
         except BaseException:
@@ -342,6 +346,19 @@ class RelayThread(ClientThread[Follower]):
             raise
         self._position = (follower.epoch, follower.sequence)
         return follower
+
+    def _is_alive(self, follower: Follower) -> bool:
+        """True if somebody has renewed the lease of an old epoch.
+
+        Then it is not one that Redis has brought back, but that of a holder whose clock is behind that of the one
+        before, of whom Redis has lost all trace.
+        """
+        now = time.monotonic()
+        epoch, until = self._doubted
+        if epoch != follower.epoch:
+            self._doubted = (follower.epoch, now + follower.ends_in + _BLOCK)
+            return False
+        return now > until
 
     def _await_session(self, follower: Follower) -> None:
         """While the holder has no connection to the PBX: wait until it tells one, and why it has none."""

@@ -144,8 +144,10 @@ class Relay:
         self.epoch = 0
 
     def not_ready(self) -> str | None:
-        """Why clients cannot rely on this relay now; None if it holds the connection to the PBX and knows its channels,
-        or sees another one hold it. May be called from any thread."""
+        """Why clients cannot rely on this relay now; None if they can. May be called from any thread.
+
+        They can if it holds the connection to the PBX and knows its channels, or sees another one hold it.
+        """
         if self.role == "standby" or (self.role == "holder" and self._client.wait_ready(0)):
             return None
         if self.role == "starting":

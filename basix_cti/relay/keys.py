@@ -105,17 +105,19 @@ return 1 + redis.call('EXISTS', KEYS[2])
 
 # KEYS: lease, session, ended
 # ARGV: what the names of pictures start with
-# Gives {} without a lease, {lease} without a session in its epoch, or {lease, session, ended, {picture, …}}; the
-# session and each picture are names and values in turn.
+# Gives {} without a lease, {lease, ttl} without a session in its epoch, or {lease, ttl, session, ended, {picture, …}};
+# the session and each picture are names and values in turn, ttl is of the lease, in milliseconds.
 JOIN = """
 local lease = redis.call('GET', KEYS[1])
 if not lease then return {} end
-if redis.call('HGET', KEYS[2], 'epoch') ~= string.match(lease, '^(%d+)') then return {lease} end
+local ttl = redis.call('PTTL', KEYS[1])
+if redis.call('HGET', KEYS[2], 'epoch') ~= string.match(lease, '^(%d+)') then return {lease, ttl} end
 local pictures = {}
 for i, told in ipairs(cjson.decode(redis.call('HGET', KEYS[2], 'elements'))) do
   pictures[i] = redis.call('HGETALL', ARGV[1] .. told[1])
 end
-return {lease, redis.call('HGETALL', KEYS[2]), redis.call('ZRANGE', KEYS[3], 0, -1), pictures}
+local ended = redis.call('ZRANGE', KEYS[3], 0, -1)
+return {lease, ttl, redis.call('HGETALL', KEYS[2]), ended, pictures}
 """
 
 # A command for the holder, taken only while its epoch is the caller's.

@@ -71,8 +71,7 @@ class Address:
         self.shown = f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}"
 
     def connection(self) -> Any:
-        """A connection of redis-py, not yet open. The pool only knows how to make one: it would count them, up to a
-        maximum."""
+        """A connection of redis-py, not yet open. The pool knows how to make one, but would count them to a maximum."""
         return self._pool.connection_class(**self._pool.connection_kwargs)
 
     def __repr__(self) -> str:

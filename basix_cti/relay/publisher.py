@@ -50,6 +50,7 @@ class Publisher:
         ended: channels that ended before it, oldest first.
         length: about how many entries the stream keeps.
         max_bytes: how much may wait to be written.
+        max_stream_bytes: about how many bytes the stream keeps.
         wake: called when something is there to be taken.
         counters: where to count.
 
@@ -67,6 +68,7 @@ class Publisher:
         *,
         length: int,
         max_bytes: int,
+        max_stream_bytes: int = 128 * 1024 * 1024,
         wake: Callable[[], None],
         counters: Counters,
     ) -> None:
@@ -79,6 +81,9 @@ class Publisher:
         self._epoch = epoch
         self._length = length
         self._max_bytes = max_bytes
+        self._max_stream_bytes = max_stream_bytes
+        self._entries: deque[tuple[int, int]] = deque()  # of this tenure in the stream: place and bytes of each
+        self._stream_bytes = 0
         self._wake = wake
         self._counters = counters
         self._lock = threading.Lock()
@@ -197,6 +202,19 @@ class Publisher:
         for name, value in fields.items():
             words += [name, value]
         self._write(*words)
+        self._entries.append((self._sequence, sum(map(len, words))))
+        self._stream_bytes += self._entries[-1][1]
+        if self._stream_bytes > self._max_stream_bytes or len(self._entries) > self._length:
+            self._trim()
+
+    def _trim(self) -> None:
+        """Full states can be long, and come again with each session: so the stream is bounded in bytes, too."""
+        needed = self._stream_bytes > self._max_stream_bytes
+        while self._entries and (self._stream_bytes > self._max_stream_bytes or len(self._entries) > self._length):
+            self._stream_bytes -= self._entries.popleft()[1]
+        if needed:
+            first = self._entries[0][0] if self._entries else self._sequence + 1
+            self._write("XTRIM", self._keys.events, "MINID", f"{self._epoch}-{first}")
 
     def _take(self, event: Event) -> None:
         at = event.received_at

@@ -172,7 +172,7 @@ class Relay:
         self._waker.wake()
 
     def run(self) -> None:
-        """Hold or wait, until :meth:`stop`.
+        """Hold or wait, until :meth:`stop`. Runs once.
 
         Raises:
             ConnectionReplaced: another client took the connection's place by force; the lease is given back.
@@ -194,6 +194,7 @@ class Relay:
                     self.role = "starting"
         finally:
             self._client.stop()
+            self._waker.close()
 
     def _serve(self, redis: RedisLink) -> None:
         found = self._wait_for_lease(redis)
@@ -387,10 +388,11 @@ class _Tenure:
         if where[1] != publisher.session:
             publisher.refused(name, "the relay's connection to the PBX is another one since")
             return
-        # First it is told that the command is carried out, and only who holds the lease can tell that: so it is done
-        # once at most, whatever happens between the two.
+        # It is out of the list, and of no use in another epoch: so it is done once at most, whatever happens now. And
+        # who does it holds the lease at this moment.
         publisher.taken(name)
         self._publish()
+        self._write([])
         try:
             parameters = json.loads(order["text"])
             command = parameters.pop("cmd")

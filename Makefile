@@ -38,6 +38,11 @@ MINUTES ?= 1
 soak: $(VENV)/demo.stamp
 	@$(BIN)/python -m soak --minutes $(MINUTES)
 
+# A relay, its standby and its clients under faults.
+.PHONY: soak-relay
+soak-relay: $(VENV)/dev.stamp redis
+	@$(BIN)/python -m soak.relay --seconds $(SECONDS)
+
 # Each of its rounds gets a third of the time: see fuzz/.
 SECONDS ?= 60
 fuzz: $(VENV)/fuzz.stamp erlang

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -138,20 +138,26 @@ class RelayedClient(Recorded, RelayClient):
         return len(self.recorder.of("on_disconnect"))
 
 
-def assert_same(ours: Client, theirs: Client) -> None:
+def assert_same(ours: Client, theirs: Client, elements: Sequence[str]) -> None:
     """Both have the same picture of the PBX."""
-    for element in ELEMENTS:
+    for element in elements:
         mine, other = ours.state.items(element), theirs.state.items(element)
         assert mine == other, f"{element} of {ours} and {theirs}"
 
 
-def assert_right(pbx: Simulator, *clients: RelayedClient, truth: RecordedClient | None = None) -> None:
+def assert_right(
+    pbx: Simulator,
+    *clients: RelayedClient,
+    truth: RecordedClient | None = None,
+    elements: Sequence[str] = ELEMENTS,
+) -> None:
     """Each client's picture is that of a direct client, and each channel has the ends that it should have.
 
     Args:
         pbx: where all calls are.
         clients: of a relay.
         truth: a direct client; None for one that connects now.
+        elements: what to compare.
     """
     with ExitStack() as stack:
         if truth is None:
@@ -159,7 +165,7 @@ def assert_right(pbx: Simulator, *clients: RelayedClient, truth: RecordedClient 
         for client in (*clients, truth):
             client.catch_up()
         for client in clients:
-            assert_same(client, truth)
+            assert_same(client, truth, elements)
     for client in clients:
         assert_one_end_each(client)
 

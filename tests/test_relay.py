@@ -110,6 +110,26 @@ def test_kill_of_the_holder(stack: ExitStack, pbx: Simulator, server: RedisServe
     pbx.wait_connections(1)
 
 
+def test_who_parked_a_call_is_still_known_after_a_takeover(
+    stack: ExitStack, pbx: Simulator, server: RedisServer
+) -> None:
+    """The first generation tells it but once, and the standby did not hear it."""
+    holder = stack.enter_context(relay(pbx, server, generation=1))
+    client = stack.enter_context(RelayedClient(pbx, server))
+    call = pbx.call("0312341234", to="user1").answer().park(901)
+    client.recorder.wait_for("on_park_info")
+    parked = client.state.parked
+    assert parked[call.uuid].parker_name == "user1"
+    assert holder.end() == 0
+    stack.enter_context(relay(pbx, server, generation=1))
+    client.recorder.wait_for("on_connect", 2)
+    client.catch_up()
+    assert client.state.parked == parked
+    assert len(client.recorder.of("on_park_info")) == 1
+    call.hangup()
+    client.recorder.wait_for("on_unpark_info")
+
+
 def epochs(server: RedisServer) -> list[tuple[int, int]]:
     """The position of each entry in the stream."""
     entries = cast("list[tuple[bytes, object]]", server.client().xrange("{basix-cti:default}:events"))

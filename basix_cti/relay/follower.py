@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ..base_thread import ClientThread, Timing
 from ..commands import Command
 from ..dispatcher import Sink, Snapshot
-from ..elements import Element
+from ..elements import Element, ParkInfo
 from ..errors import (
     ConnectError,
     ConnectionClosed,
@@ -243,7 +243,8 @@ def _snapshot(
             key = load_key(name)
             touched.add(key)
             if text:
-                table[key] = load_element(element, text)
+                item = load_element(element, text)
+                table[key] = _better(item, newest.get(element, key)) if told == IMPLIED else item
             else:
                 table.pop(key, None)
         picture._tables[element] = table
@@ -257,6 +258,13 @@ def _snapshot(
     for key in picture._tables["channel"]:
         picture._ended.pop(key, None)
     return Snapshot(picture, full, received_at=time.time())
+
+
+def _better(item: Element, known: Element | None) -> Element:
+    """Of two parked channels in one slot, that which tells who parked it, as the first generation does but once."""
+    now, before = ParkInfo.of(item), None if known is None else ParkInfo.of(known)
+    same = now is not None and before is not None and now.slot == before.slot
+    return known if known is not None and same and not item.extra else item
 
 
 class RelayThread(ClientThread[Follower]):

@@ -24,7 +24,7 @@ from wallboard_rig import Served, port_of, serving
 
 import basix_cti.wallboard
 from basix_cti import CTIClient
-from basix_cti.board import Board, Row
+from basix_cti.board import TABLES, Board, Row, masked
 from basix_cti.cli import _parser
 from basix_cti.simulator import Simulator
 from basix_cti.wallboard import Access, Wallboard, is_loopback
@@ -143,6 +143,33 @@ def test_a_call_from_beginning_to_end(pbx: Simulator) -> None:
             assert late.header["counters"] == page.header["counters"]
             eventually(lambda: wallboard.viewers == 2, "both")
     eventually(lambda: wallboard.viewers == 0, "their end")
+
+
+def test_a_page_that_was_told_changes_has_what_a_snapshot_has(pbx: Simulator) -> None:
+    """Whatever happens, gaps of either side included; one page reads all the time, another one only now and then."""
+    board = Board()
+    with (
+        Wallboard(client := client_of(pbx, board), board, port=0, interval=0.05) as wallboard,
+        client,
+        Page(wallboard) as page,
+        Page(wallboard) as lazy,
+    ):
+        traffic = pbx.play(seed=7, calls_per_minute=400, speed=20)
+        for gap in range(3):
+            page.read_until(lambda gap=gap: page.events.count("changes") > 15 * (gap + 1), "changes")
+            lazy.read()
+            pbx.drop(reset=True)
+        traffic.stop()
+        pbx.hang_up_all()
+        for number in range(5):
+            pbx.call(f"031234123{number}", to=f"user{number + 1}")
+        for each in (page, lazy):
+            each.read_until(lambda each=each: each.state == "live" and len(each.calls()) == 5, "what is now")
+        whole = masked(board.snapshot(0.0))
+        expected = {table: {json.dumps(row["id"]): row for row in whole[table]} for table in TABLES}
+        for each in (page, lazy):
+            each.read_until(lambda each=each: each.rows == expected, "the same rows as those of the board")
+        assert page.events.count("snapshot") == 1
 
 
 def test_numbers_are_shown_to_those_who_ask(pbx: Simulator) -> None:

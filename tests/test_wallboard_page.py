@@ -22,6 +22,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 from wallboard_rig import COMMAND, Served, port_of, serving
 
+from basix_cti import ApiUser
 from basix_cti.simulator import Simulator
 from basix_cti.wallboard import Access
 
@@ -239,6 +240,17 @@ def test_a_pbx_whose_clock_is_an_hour_off(browser: Browser) -> None:
         pbx.call("0312341234", to="user1")
         browser.call()
         browser.wait(lambda: 0 < seconds(browser.text(".call .time")) < 30, "the age by our clock")
+
+
+def test_a_pbx_of_the_first_generation(browser: Browser, pbx: Simulator) -> None:
+    """It lists nobody: those are shown whom calls have named."""
+    with serving(pbx, auth=ApiUser(pbx.domain, pbx.api_user, pbx.token)) as wallboard:
+        browser.open(wallboard.url)
+        assert not browser.all("#people")[0].is_displayed()
+        assert browser.text("#figures .free .value") == "0"
+        pbx.call("0312341234", to="user1").answer()
+        assert "talking" in browser.call()
+        browser.wait(lambda: len(browser.all("#people li.talking")) == 1, "who talks")
 
 
 def test_japanese_for_those_whose_browser_is_japanese(browser: Browser, pbx: Simulator) -> None:

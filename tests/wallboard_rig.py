@@ -14,6 +14,7 @@ from typing import Any
 from clients import client_of
 from recorder import TIMEOUT
 
+from basix_cti import Auth
 from basix_cti.board import Board
 from basix_cti.simulator import Simulator
 from basix_cti.wallboard import Wallboard
@@ -24,10 +25,10 @@ COMMAND = [sys.executable, "-m", "basix_cti", "wallboard"]
 
 
 @contextlib.contextmanager
-def serving(pbx: Simulator, start: bool = True, **options: Any) -> Iterator[Wallboard]:
+def serving(pbx: Simulator, start: bool = True, auth: Auth | None = None, **options: Any) -> Iterator[Wallboard]:
     """A wallboard that is served, and whose client is ready; or, without ``start``, was never started."""
     board = Board()
-    client = client_of(pbx, board)
+    client = client_of(pbx, board, auth)
     with Wallboard(client, board, **{"port": 0, "interval": 0.05, **options}) as wallboard:
         if start:
             with client:

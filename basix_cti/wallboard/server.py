@@ -108,6 +108,8 @@ class Wallboard:
     ) -> None:
         if not 0 < amber <= red:
             raise ValueError("amber and red must be positive numbers of seconds, and amber not the greater one")
+        if not 0 <= port <= 65535:
+            raise ValueError(f"port must be from 0 to 65535, not {port}")
         if not 0.05 <= interval <= 10:
             raise ValueError("interval must be between 0.05 and 10 seconds")
         self._host = host

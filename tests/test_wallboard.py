@@ -230,7 +230,9 @@ def test_a_port_that_is_taken(pbx: Simulator) -> None:
             other.start()
 
 
-@pytest.mark.parametrize("options", [{"amber": 0}, {"amber": 5, "red": 4}, {"interval": 0.001}, {"port": 65536}, {"host": "0.0.0.0"}])
+@pytest.mark.parametrize(
+    "options", [{"amber": 0}, {"amber": 5, "red": 4}, {"interval": 0.001}, {"port": 65536}, {"host": "0.0.0.0"}]
+)
 def test_wrong_arguments(pbx: Simulator, options: dict[str, Any]) -> None:
     board = Board()
     with pytest.raises(ValueError, match=r"amber|interval|port|token"):

@@ -24,6 +24,7 @@ from recorder import TIMEOUT, Recorder
 from basix_cti import metrics
 from basix_cti.health import Probes, ProbeServer
 from basix_cti.simulator import Simulator
+from basix_cti.testing import RecordedClient
 
 ROOT = Path(__file__).parent.parent
 DASHBOARD = ROOT / "docs" / "grafana.json"
@@ -70,8 +71,7 @@ def scrape(url: str) -> Scrape:
 
 
 def test_a_scrape_tells_the_client(pbx: Simulator) -> None:
-    seen = Recorder()
-    client = client_of(pbx, seen, max_queued_events=77)
+    client = RecordedClient(pbx, max_queued_events=77)
     with ProbeServer(Probes(client)) as server:
         before = scrape(server.url)
         assert (before("basix_cti_connected"), before("basix_cti_working"), before("basix_cti_connections_total")) == (
@@ -79,11 +79,9 @@ def test_a_scrape_tells_the_client(pbx: Simulator) -> None:
         ) * 3
         assert before("basix_cti_connected_at_seconds") is None
         with client:
-            assert client.wait_ready(TIMEOUT)
             call = pbx.call("0312341234", to="user1").answer()
-            seen.wait_for("on_call_answered")
             pbx.call("0399999999", to="user2")
-            seen.wait_for("on_call_ringing", 2)
+            client.catch_up()
             now = scrape(server.url)
             assert (now("basix_cti_connected"), now("basix_cti_ready"), now("basix_cti_working")) == (1, 1, 1)
             assert now("basix_cti_calls", state="talking") == 1
@@ -96,8 +94,8 @@ def test_a_scrape_tells_the_client(pbx: Simulator) -> None:
             assert now("basix_cti_gaps_total", cause="reconnection") == 0
             call.hangup()
             pbx.drop(reset=True)
-            eventually(lambda: client.statistics.reconnections and client.wait_ready(0), "a reconnection")
-            seen.wait_for("on_call_ended")
+            client.recorder.wait_for("on_call_ended")
+            client.catch_up()
             now = scrape(server.url)
             assert now("basix_cti_reconnections_total") == 1
             assert now("basix_cti_disconnections_total", reason="ConnectionLost") == 1

@@ -59,7 +59,7 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/mypy
 
 docs: $(VENV)/dev.stamp
-	$(BIN)/sphinx-build -W -n -q -b html docs docs/_build/html
+	$(BIN)/sphinx-build -W -n -E -q -b html docs docs/_build/html
 
 # The public names and their signatures, after a wanted change.
 public-api: $(VENV)/dev.stamp

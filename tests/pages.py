@@ -40,10 +40,10 @@ class Block(NamedTuple):
 
 
 def blocks(page: Path, *languages: str) -> Iterator[Block]:
-    """The code blocks of a page in these languages, in order."""
+    """The code blocks of a page in these languages, or in all, in order."""
     text = page.read_text("utf-8")
     for found in _BLOCK.finditer(text):
-        if found["language"] not in languages:
+        if languages and found["language"] not in languages:
             continue
         caption = re.search(r":caption: (.+)", found["options"])
         follows = _LITERAL.match(text, found.end())

@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,24 +19,23 @@ from pathlib import Path
 from types import TracebackType
 
 import pytest
+from pages import ROOT, blocks
 
 from basix_cti.simulator import Simulator
 
 TIMEOUT = 30.0
-ROOT = Path(__file__).parent.parent
 
 
 def captions(page: Path) -> list[str]:
     """The names of all files that a page shows."""
-    return re.findall(r"^   :caption: (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return [block.caption for block in blocks(page) if block.caption]
 
 
 def printed(page: Path, caption: str) -> str:
     """The file of this name, as the page shows it."""
-    pattern = rf"^\.\. code-block:: \w+\n   :caption: {re.escape(caption)}\n\n((?:    .*\n|\n)+)"
-    found = re.findall(pattern, page.read_text("utf-8"), re.MULTILINE)
+    found = [block.code for block in blocks(page) if block.caption == caption]
     assert len(found) == 1, f"{caption} is shown {len(found)} times"
-    return textwrap.dedent(found[0])
+    return found[0]
 
 
 def verify_unit(unit: str, name: str, folder: Path) -> None:

@@ -11,18 +11,12 @@ from pathlib import Path
 
 import pytest
 from pages import ROOT, blocks
-from programs import TIMEOUT, Program, environment_of
+from programs import TIMEOUT, Program, environment_of, printed, verify_unit
 
 from basix_cti.simulator import Simulator
 
 TICKETS = ROOT / "docs" / "tickets.rst"
 SERVICE = ROOT / "docs" / "service.rst"
-
-
-def file_of(page: Path, caption: str, language: str = "python") -> str:
-    """The only file of this name on a page."""
-    (found,) = (block.code for block in blocks(page, language) if block.caption == caption)
-    return found
 
 
 @pytest.fixture
@@ -33,7 +27,7 @@ def pbx() -> Iterator[Simulator]:
 
 def test_tickets(pbx: Simulator, tmp_path: Path) -> None:
     """tickets.rst: who has a secret gets tickets for the own extension, again for each connection; nobody else does."""
-    server, free = file_of(TICKETS, "ticket_server.py"), '"127.0.0.1", 0, application) as server:'
+    server, free = printed(TICKETS, "ticket_server.py"), '"127.0.0.1", 0, application) as server:'
     serves = '    make_server("127.0.0.1", 8001, application).serve_forever()\n'
     assert serves in server
     (tmp_path / "ticket_server.py").write_text(
@@ -42,7 +36,7 @@ def test_tickets(pbx: Simulator, tmp_path: Path) -> None:
         ),
         "utf-8",
     )
-    (tmp_path / "pop.py").write_text(file_of(TICKETS, "pop.py"), "utf-8")
+    (tmp_path / "pop.py").write_text(printed(TICKETS, "pop.py"), "utf-8")
     environment = environment_of(pbx)
     with Program([sys.executable, "ticket_server.py"], tmp_path, environment) as tickets:
         port = tickets.wait(r"^\d+$")[0][0]
@@ -61,18 +55,23 @@ def test_tickets(pbx: Simulator, tmp_path: Path) -> None:
             assert not ken.matches("^connected$")
 
 
+def test_the_service_s_unit(tmp_path: Path) -> None:
+    verify_unit(printed(SERVICE, "/etc/systemd/system/screen.service"), "screen.service", tmp_path)
+
+
 def test_service(pbx: Simulator, tmp_path: Path) -> None:
     """service.rst: what systemd would start and stop, with the settings from the file."""
+    text = printed(SERVICE, "/etc/systemd/system/screen.service")
     unit = configparser.ConfigParser()
-    unit.read_string(file_of(SERVICE, "/etc/systemd/system/screen.service", "ini"))
+    unit.read_string(text)
     (settings,) = (block.code for block in blocks(SERVICE, "ini") if not block.caption)
     assert "token = your-token" in settings
     config = tmp_path / "pbx.ini"
-    for printed, real in (("bcs.brastel.com", pbx.url), ("your-token", pbx.token)):
-        settings = settings.replace(printed, real)
+    for name, real in (("bcs.brastel.com", pbx.url), ("your-token", pbx.token)):
+        settings = settings.replace(name, real)
     config.write_text(settings + "full_events = yes\n", "utf-8")
     config.chmod(0o600)
-    (tmp_path / "screen.py").write_text(file_of(SERVICE, "screen.py"), "utf-8")
+    (tmp_path / "screen.py").write_text(printed(SERVICE, "screen.py"), "utf-8")
 
     service = unit["Service"]
     command = shlex.split(service["ExecStart"].replace("/opt/screen/.venv/bin/python", sys.executable))

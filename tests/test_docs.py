@@ -182,6 +182,7 @@ def furnish(folder: Path, simulator: Simulator) -> None:
     )
 
 
+@pytest.mark.timeout(180)  # some pages have twenty commands
 @pytest.mark.parametrize("page", CONSOLES, ids=lambda page: page.name)
 def test_console(page: Path, simulator: Simulator, environment: dict[str, str], tmp_path: Path) -> None:
     """All commands of a page, one after another in one shell, with the files that the page shows before them."""
@@ -210,7 +211,7 @@ def test_console(page: Path, simulator: Simulator, environment: dict[str, str], 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=50,
+        timeout=170,
         cwd=tmp_path,
         env={
             **environment,

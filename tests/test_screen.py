@@ -215,6 +215,25 @@ class TestTheTables:
             rows = sum(bool(re.match(r"\d+ +\S+|.* of \d|.*ringing +$", each)) for each in told[3:])
             assert left_out + rows == 40 + 12 + 10
 
+    def test_on_a_wide_terminal_people_stand_beside_the_rest(self) -> None:
+        rig = BoardRig(users=40)
+        rig.incoming("group1")
+        lines = drawn(rig, 170, 24)
+        assert len(lines) <= 24
+        titles = [each for each in lines if "PEOPLE" in each.plain]
+        assert [each.plain.split()[0] for each in titles] == ["GROUPS"]
+        first, second = (each.plain for each in lines[5:7])
+        assert re.search(r"営業部 +301 +1  0:00 .*  2\d\d +\S+ \S+ +ringing  from 0312341234 +0:00", first)
+        assert {cell_len(each[: each.index("  ringing")]) for each in (first, second)} == {
+            cell_len(titles[0].plain[: titles[0].plain.index("  state")])
+        }
+        assert re.search(r"^ *\.\.\. and \d+ more", lines[-1].plain)
+
+    def test_who_withholds_the_number_is_somebody(self) -> None:
+        rig = BoardRig()
+        rig.sim.call("", to="user1", calling_name="")
+        assert "from ?" in line(drawn(rig), "201 ")
+
     def test_a_board_of_many_is_drawn_in_no_time(self) -> None:
         rig = BoardRig(users=3000, groups=3)
         told = snapshot(rig)

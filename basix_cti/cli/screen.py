@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import unescape
 from io import StringIO
-from itertools import groupby
+from itertools import groupby, zip_longest
 from textwrap import wrap
 from typing import TypeAlias
 
@@ -30,6 +30,7 @@ _Cell: TypeAlias = "str | tuple[str, str] | Sequence[str]"  # a text; with its s
 
 _MIN_WIDTH = 40
 _NARROW = 72
+_TWO_COLUMNS = 150
 _STYLES = {"ringing": "yellow", "talking": "cyan", "free": "green", "away": "magenta"}
 _CONNECTION = {"connecting": "yellow", "loading": "yellow", "live": "green", "lost": "bold red"}
 _LEVELS = {"long": "yellow", "too long": "bold red"}
@@ -66,17 +67,30 @@ def draw(told: Row, look: Look, width: int, height: int | None = None) -> list[T
     width = max(width, _MIN_WIDTH)
     now = _Now(told["header"], look)
     head = _head(told["header"], now, look, width)
-    left = None if height is None else height - len(head)
+    room = None if height is None else height - len(head)
+    columns = (width,) if width < _TWO_COLUMNS else ((width - 3) // 2, width - 3 - (width - 3) // 2)
     tables = [
-        _groups(told["groups"], now, width, left),
-        _waiting([row for row in told["calls"] if row["waiting"]], now, width, left),
-        _people(told["people"], now, width, left),
+        _groups(told["groups"], now, columns[0], room),
+        _waiting([row for row in told["calls"] if row["waiting"]], now, columns[0], room),
+        _people(told["people"], now, columns[-1], room),
     ]
     if not now.live:
         for table in tables:
             for line in table.lines[1:]:
                 line.stylize("dim")
-    return [*head, *_fitted(tables, left)][:height]
+    if len(columns) == 1:
+        return [*head, *_fitted(tables, room)][:height]
+    return [*head, *_beside(_fitted(tables[:2], room), _fitted(tables[2:], room), columns[0])][:height]
+
+
+def _beside(left: list[Text], right: list[Text], width: int) -> list[Text]:
+    """Lines on the left, which get ``width`` cells, and on the right."""
+    lines = []
+    for one, other in zip_longest(left, right, fillvalue=Text()):
+        line = one.copy()
+        line.pad_right(max(0, width - line.cell_len))
+        lines.append(line.append("   ").append_text(other))
+    return lines
 
 
 def picture(lines: Iterable[Text], width: int, title: str) -> str:
@@ -325,7 +339,7 @@ def _people(rows: list[Row], now: _Now, width: int, most: int | None) -> _Table:
 
 def _peer(row: Row) -> Sequence[str]:
     """With whom somebody is in a call; what they do where nobody is at the other end."""
-    if row["peer"] is None and row["peer_number"] is None and row["peer_extension"] is None:
+    if row["doing"] in ("conference", "voicemail", "service", "menu", "parked"):
         return [row["doing"]]
     word = "to" if row["direction"] == "out" else "from"
     more = f" +{row['calls'] - 1}" if row["calls"] > 1 else ""
@@ -392,9 +406,15 @@ def _line(columns: list[_Column], widths: list[int], cells: Sequence[_Cell], wid
 
 def _fitted(tables: list[_Table], height: int | None) -> list[Text]:
     """As much of the tables as there is room for; where rows are left out, the last line tells how many."""
-    spaced = sum(table.length + 1 for table in tables)
-    if height is None or height >= spaced:
+    if height is None or height >= sum(table.length + 1 for table in tables):
         return [line for table in tables for line in (Text(), *table.lines)]
+    if height > 3 * len(tables):  # an empty line above, as there may be one beside
+        return [Text(), *_cut(tables, height - 1)]
+    return _cut(tables, height)
+
+
+def _cut(tables: list[_Table], height: int) -> list[Text]:
+    """The beginnings of tables."""
     # What needs less than its share leaves the rest to the others.
     room: dict[int, int] = {}
     left = max(height, 2 * len(tables))

@@ -157,6 +157,8 @@ class _Once(_Drawing):
             return False
         if self.args.svg is None:
             for line in self.draw(source, self._console.width):
+                if not self._console.is_terminal:
+                    line.rstrip()
                 self._console.print(line, no_wrap=True, crop=True)
             return True
         picture = self._screen.picture(self.draw(source, _PICTURE_WIDTH), _PICTURE_WIDTH, "basix-cti monitor")

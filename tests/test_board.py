@@ -520,6 +520,15 @@ class TestTheClock:
         assert seconds_since(3 * SECOND, 5.0, None) == 2.0
         assert seconds_since(3 * SECOND, 5.0, 0.5) == 1.5
         assert seconds_since(9 * SECOND, 5.0, 0.0) == 0.0
+        assert seconds_since(1 << 4000, 5.0, 0.0) is None
+
+    def test_a_moment_that_no_clock_tells(self) -> None:
+        rig = BoardRig()
+        call = rig.incoming()
+        leg = rig.sim._board.find(call.uuid)
+        assert leg is not None
+        leg._change(call.uuid, "CHANNEL_ANSWER", answer_timestamp=1 << 4000)
+        assert rig.header()["clock_difference"] == 0.0
 
 
 class TestCounters:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -17,14 +18,21 @@ from rich.cells import cell_len
 from rich.text import Text
 from test_board import act_at_random
 
-from basix_cti.board import Row, Selection, by_wait, people_order
+from basix_cti import MessageParser
+from basix_cti.board import Board, Row, by_wait, masked, people_order
 from basix_cti.cli.screen import Look, draw, picture
+from basix_cti.errors import DecodeError
+from fuzz.mutate import change_session
+from fuzz.targets import CORPUS, LIMITS, frames
 
 ROOT = Path(__file__).parent.parent
 
 
-def snapshot(rig: BoardRig, selection: Selection | None = None) -> Row:
-    told = rig.board.snapshot(rig.time, selection or Selection())
+def snapshot(rig: BoardRig) -> Row:
+    return sorted_(rig.board.snapshot(rig.time))
+
+
+def sorted_(told: Row) -> Row:
     told["groups"].sort(key=by_wait)
     told["calls"].sort(key=by_wait)
     told["people"].sort(key=people_order("state"))
@@ -244,6 +252,33 @@ class TestTheTables:
         rig.sim.call("0312341234", to="user1", calling_name="a\x1b[31m\x07b\nc\u202ed\u0085e")
         text = "\n".join(each.plain for each in drawn(rig, 120))
         assert "a [31m b c d e" in text
+
+
+class TestWhateverAPbxSends:
+    @pytest.mark.parametrize("path", sorted((CORPUS / "session").iterdir()), ids=lambda path: path.name)
+    def test_it_can_be_shown(self, path: Path) -> None:
+        rng = random.Random(path.name)
+        data = path.read_bytes()
+        for _ in range(12):
+            board = _Strict()
+            parser = MessageParser(board, limits=LIMITS)
+            parser.connection_made()
+            for number, frame in enumerate(frames(data)):
+                if frame is None:
+                    parser.connection_lost()
+                    parser.connection_made()
+                else:
+                    parser.handle_message(frame, 1.0)
+                if number % 9 == 0:
+                    json.dumps(board.changes(2.0), allow_nan=False)
+                    draw(masked(sorted_(board.snapshot(1.7e9))), Look(), 80, 24)
+            data = change_session(data, rng)
+
+
+class _Strict(Board):
+    def on_error(self, error: BaseException) -> None:
+        if not isinstance(error, DecodeError):
+            pytest.fail(f"the board raised {error!r}")
 
 
 class TestThePicture:

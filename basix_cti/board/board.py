@@ -11,6 +11,7 @@ from ..elements import Channel, Element, Key
 from ..errors import ConnectError, DecodeError
 from ..events import CallEvent, Connected, Disconnected, Event, Failed, InfoEvent, InitialInfo, Overflowed
 from ..handler import CTIHandler
+from ..values import moment
 from .rows import Rows
 from .view import EVERYTHING, TABLES, Row, Selection, Table, summary
 
@@ -181,7 +182,7 @@ class Board(CTIHandler):
     def _sample(self, before: Element | None, now: Channel, received_at: float) -> None:
         """What a message that has just been sent tells of the PBX's clock."""
         newest = _newest(now)
-        if newest is None or (isinstance(before, Channel) and _newest(before) == newest):
+        if newest is None or moment(newest) is None or (isinstance(before, Channel) and _newest(before) == newest):
             return
         self._differences.append((received_at, round(received_at * 1_000_000) - newest))
         while received_at - self._differences[0][0] > _SAMPLE_SECONDS:

@@ -112,7 +112,12 @@ def seconds_since(since: int | None, now: float, clock_difference: float | None)
         now: seconds since the epoch by the clock of this machine.
         clock_difference: of a header; None counts as none.
     """
-    return None if not since else max(0.0, now - (clock_difference or 0.0) - since / 1_000_000)
+    if not since:
+        return None
+    try:
+        return max(0.0, now - (clock_difference or 0.0) - since / 1_000_000)
+    except OverflowError:
+        return None
 
 
 def wait_word(seconds: float | None, amber: float, red: float) -> str:

@@ -56,7 +56,7 @@ class Option:
     commands: tuple[str, ...] | None = None
 
 
-_RELAYED = ("relay", "wallboard")
+_RELAYED = ("relay", "wallboard", "monitor")
 
 OPTIONS = (
     Option("server", "text", "the PBX: host, host:port, or a ws:// or wss:// URL", "SERVER"),

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from call_rig import Rig
+from redis_rig import RedisServer, needs_redis, relay
 from terminal import Terminal
 from test_cli import LIMIT, PROGRAM, completed, environment, one_line, run
 
@@ -183,6 +184,28 @@ class TestInATerminal:
             screen.wait(r"^212 .* away +do not disturb +DND$")
             screen.press("q")
             assert screen.wait_end() == 0
+
+
+class TestBehindARelay:
+    @needs_redis
+    def test_it_shows_what_the_relay_sees(self, pbx: Simulator) -> None:
+        with RedisServer() as redis, relay(pbx, redis) as holder:
+            holder.wait("holder of ")
+            command = [*PROGRAM, "monitor", "--redis-url", redis.url]
+            with Terminal(command, environment(None)) as screen:
+                screen.wait(r"^LIVE ")
+                call = pbx.call("0312341234", to="group1")
+                screen.wait(r"^0312341234 +営業部 +0:0\d +ringing$")
+                call.answer()
+                screen.wait(r"^201 +\S+ \S+ +talking  from 0312341234 ")
+                done = run(*command[3:], "--once", "--json")
+                assert (done.returncode, done.stderr) == (0, "")
+                assert [row["id"] for row in json.loads(done.stdout)["calls"]] == [call.uuid]
+
+    def test_an_address_that_is_none(self) -> None:
+        done = run("monitor", "--redis-url", "http://here")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "--redis-url" in one_line(done.stderr)
 
 
 class TestOnce:

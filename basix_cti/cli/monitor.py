@@ -24,6 +24,7 @@ def add_to(commands: SubParsers) -> None:
             monitor bcs.brastel.com --domain test1.com --full-events
             monitor --profile test1 --group support --amber 15 --red 45 --mask
             monitor --profile test1 --once --json
+            monitor --redis-url redis://localhost:6379/0
             monitor --replay calls.ctirec --speed 10
             monitor --replay calls.ctirec --svg board.svg
         """,

@@ -6,8 +6,10 @@ import argparse
 import textwrap
 from typing import TYPE_CHECKING, TypeAlias
 
+from ..base_client import Client
 from ..config import OPTIONS, SECTION, Settings, variable
 from ..errors import ConfigError
+from ..handler import CTIHandler
 
 if TYPE_CHECKING:
     from ..simulator import Simulator
@@ -121,6 +123,25 @@ def settings(args: argparse.Namespace, *, relayed: bool = False) -> Settings:
         label=lambda name: "SERVER" if name == "server" else f"--{name.replace('_', '-')}",
         relayed=relayed,
     )
+
+
+def client_of(found: Settings, handler: CTIHandler) -> Client:
+    """A client of the PBX; or of the relay that holds the connection to it, where there is one.
+
+    Raises:
+        ConfigError: the Redis of the relay is no address of one; the program ends with status 2.
+        Failure: what a relay needs is not installed.
+    """
+    if found.redis_url is None:
+        return found.client(handler, stop_on_auth_error=True)
+    try:
+        from ..relay import RelayClient
+    except ImportError as error:
+        raise Failure(str(error)) from None
+    try:
+        return RelayClient(found.redis_url, handler, name=found.relay_name or "default")
+    except ValueError as error:
+        raise ConfigError(f"{found.origins['redis_url']}: {error}", "redis_url") from None
 
 
 def add_traffic(parser: argparse.ArgumentParser, *, calls: float, speed: float) -> None:

@@ -13,7 +13,7 @@ from ..board import Board, Selection, Table
 from ..errors import ConnectError, ConnectionLost, ConnectionReplaced
 from ..events import Disconnected, Event
 from ..recording import Recording, replay
-from .options import Failure, settings
+from .options import Failure, client_of, settings
 from .progress import Progress
 from .tail import Printer
 
@@ -161,7 +161,7 @@ class Source(Printer):
 
 
 class LiveSource(Source):
-    """The board of a PBX.
+    """The board of a PBX, or of the relay that is connected to it.
 
     Args:
         args: of a command that connects.
@@ -171,11 +171,11 @@ class LiveSource(Source):
 
     def __init__(self, args: argparse.Namespace, groups: list[str], users: list[str], *, once: bool) -> None:
         super().__init__(groups, users)
-        found = settings(args)
-        self._whole = found.full_events
+        found = settings(args, relayed=True)
+        self._whole = found.full_events  # what a relay sees, it alone knows
         self._is_first_generation = found.api_user is not None  # which lists neither groups nor users
         self._once = once
-        self._client = found.client(self, stop_on_auth_error=True)
+        self._client = client_of(found, self)
 
     def now(self) -> float:
         now, silence = time.time(), self._client.seconds_since_received

@@ -6,13 +6,11 @@ import argparse
 import os
 import sys
 
-from ..base_client import Client
 from ..board import Board
-from ..config import Settings, read_token, variable
+from ..config import read_token, variable
 from ..errors import ConfigError
 from ..events import Event
-from ..handler import CTIHandler
-from .options import Failure, SubParsers, new_parser, positive_seconds, settings
+from .options import Failure, SubParsers, client_of, new_parser, positive_seconds, settings
 from .tail import Printer
 
 TOKEN = variable("wallboard_token")
@@ -86,20 +84,6 @@ def _token(args: argparse.Namespace) -> str | None:
     return os.environ.get(TOKEN) or None
 
 
-def _client(found: Settings, handler: CTIHandler) -> Client:
-    """A client of the PBX; or of the relay that holds the connection to it, where there is one."""
-    if found.redis_url is None:
-        return found.client(handler, stop_on_auth_error=True)
-    try:
-        from ..relay import RelayClient
-    except ImportError as error:
-        raise Failure(str(error)) from None
-    try:
-        return RelayClient(found.redis_url, handler, name=found.relay_name or "default")
-    except ValueError as error:
-        raise ConfigError(f"{found.origins['redis_url']}: {error}", "redis_url") from None
-
-
 def run(args: argparse.Namespace) -> int:
     """Serve the page until interrupted."""
     try:
@@ -114,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         )
     board = Board()
     handler = _Watching(board)
-    client = _client(settings(args, relayed=True), handler)
+    client = client_of(settings(args, relayed=True), handler)
     try:
         access = Access(args.host, token, args.allow_host)
         wallboard = Wallboard(

@@ -6,7 +6,7 @@ import os
 import re
 import select
 import sys
-from types import TracebackType
+from typing import Any
 
 try:
     import termios
@@ -22,11 +22,23 @@ _OTHER_KEYS = re.compile(rb"\x1b(?:O.|\[[0-?]*[ -/]*[@-~])")
 
 
 class Keys:
-    """The keyboard. Use it as a context manager, which leaves it as it was; without one, nothing is ever typed."""
+    """The keyboard; where there is none, nothing is ever typed."""
 
     def __init__(self) -> None:
         self._input: int | None = None
+        self._before: list[Any] = []
         self._is_open = False
+
+    def hold(self) -> None:
+        """Take what is typed from now on, until :meth:`release`."""
+        if not HAS_TERMIOS or sys.stdin is None or not sys.stdin.isatty():
+            return
+        self._before = termios.tcgetattr(sys.stdin)
+        self._input = sys.stdin.fileno()
+        mode = termios.tcgetattr(self._input)
+        mode[3] &= ~(termios.ECHO | termios.ICANON)
+        termios.tcsetattr(self._input, termios.TCSANOW, mode)
+        self._is_open = True
 
     def quit(self) -> bool:
         """Whether ``q`` was typed since the last time."""
@@ -36,18 +48,7 @@ class Keys:
         self._is_open = bool(typed)
         return b"q" in _OTHER_KEYS.sub(b"", typed)
 
-    def __enter__(self) -> Keys:
-        if HAS_TERMIOS and sys.stdin is not None and sys.stdin.isatty():
-            self._input = sys.stdin.fileno()
-            self._before = termios.tcgetattr(self._input)
-            mode = termios.tcgetattr(self._input)
-            mode[3] &= ~(termios.ECHO | termios.ICANON)
-            termios.tcsetattr(self._input, termios.TCSANOW, mode)
-            self._is_open = True
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def release(self) -> None:
+        """Have the terminal as it was; what was typed is forgotten."""
         if self._input is not None:
             termios.tcsetattr(self._input, termios.TCSAFLUSH, self._before)

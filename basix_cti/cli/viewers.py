@@ -104,6 +104,7 @@ class _Whole(_Drawing):
         super().__init__(args)
         self._live = self._screen.Live(console=self._console, screen=True, auto_refresh=False)
         self._shown: object = None
+        self._keys = Keys()
         self._stack = ExitStack()
 
     def show(self, source: Source) -> bool:
@@ -121,9 +122,13 @@ class _Whole(_Drawing):
             never.wait(_INTERVAL)
 
     def __enter__(self) -> _Whole:
-        self._keys = self._stack.enter_context(Keys())
-        self._stack.enter_context(_logs_held())
-        self._stack.enter_context(self._live)
+        with ExitStack() as stack:  # Ctrl-C may come at any moment, and nothing must be left as it is then
+            stack.callback(self._keys.release)
+            self._keys.hold()
+            stack.enter_context(_logs_held())
+            stack.callback(self._live.stop)
+            self._live.start()
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(

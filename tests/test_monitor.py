@@ -155,6 +155,16 @@ class TestInATerminal:
             assert "what is this" not in screen.raw.decode()
             assert screen.echoes
 
+    def test_it_does_so_too_when_it_is_interrupted_as_it_begins(self, pbx: Simulator) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM) * 3:
+            with terminal(pbx, "--app-name", f"early{number}") as screen:
+                screen.wait(lambda text: screen.raw)
+                screen.process.send_signal(number)
+                assert screen.wait_end() == 0
+                assert screen.raw.count(b"\x1b[?1049h") == screen.raw.count(b"\x1b[?1049l")
+                assert screen.raw.endswith(b"\x1b[?25h\x1b[?1049l")
+                assert screen.echoes
+
     def test_a_refused_login_is_told_behind_the_screen(self, pbx: Simulator) -> None:
         with Terminal([*PROGRAM, *of(pbx)], environment("wrong")) as screen:
             assert screen.wait_end() == 1

@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -106,6 +107,7 @@ class _Whole(_Drawing):
         self._shown: object = None
         self._keys = Keys()
         self._stack = ExitStack()
+        self._interrupted = threading.Event()
 
     def show(self, source: Source) -> bool:
         size = self._console.size
@@ -113,7 +115,7 @@ class _Whole(_Drawing):
         if (lines, size) != self._shown:
             self._shown = (lines, size)
             self._live.update(self._screen.Group(*lines), refresh=True)
-        return self._keys.quit()
+        return self._keys.quit() or self._interrupted.is_set()
 
     def end(self, source: Source) -> None:
         """The last board of a replay stays until then."""
@@ -122,7 +124,8 @@ class _Whole(_Drawing):
             never.wait(_INTERVAL)
 
     def __enter__(self) -> _Whole:
-        with ExitStack() as stack:  # Ctrl-C may come at any moment, and nothing must be left as it is then
+        with ExitStack() as stack:
+            self._interrupted = stack.enter_context(_interrupts_held())
             stack.callback(self._keys.release)
             self._keys.hold()
             stack.enter_context(_logs_held())
@@ -135,6 +138,21 @@ class _Whole(_Drawing):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[threading.Event]:
+    """Have Ctrl-C and SIGTERM set an event: they must not interrupt what is being done to the terminal."""
+    held = threading.Event()
+    before = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, lambda *_: held.set())
+        yield held
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -179,9 +179,13 @@ def test_nothing_but_contrib_knows_of_web_frameworks() -> None:
 def test_only_the_rim_imports_the_doctor_and_the_relay(leaf: str, known_to: set[str]) -> None:
     users = {path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py") if leaf in ours(path)}
     assert users - {leaf} == known_to
+
+
 def test_only_sites_and_the_command_line_import_the_relay() -> None:
     users = {path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py") if "relay" in ours(path)}
     assert users - {"relay"} == {"cli", "contrib"}
+
+
 @pytest.mark.parametrize(("leaf", "allowed"), [("doctor", {"cli"}), ("relay", {"cli", "contrib"})])
 def test_only_programs_and_sites_import_the_doctor_and_the_relay(leaf: str, allowed: set[str]) -> None:
     users = {path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py") if leaf in ours(path)}

@@ -16,9 +16,9 @@ from pathlib import Path
 import django
 import psycopg
 import pytest
+from pages import ROOT
 from postgresql import PostgreSQL, programs_of_postgresql
 from programs import (
-    ROOT,
     TIMEOUT,
     Program,
     Project,

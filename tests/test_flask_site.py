@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pages import ROOT
 from programs import (
-    ROOT,
     TIMEOUT,
     Program,
     Project,

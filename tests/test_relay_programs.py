@@ -23,7 +23,8 @@ from pathlib import Path
 
 import pytest
 import trustme
-from programs import ROOT, TIMEOUT, Program, Project, captions, get, port_of, printed
+from pages import ROOT
+from programs import TIMEOUT, Program, Project, captions, get, port_of, printed
 from redis_rig import RedisServer, RelayedClient, needs_redis, poll, relay
 
 from basix_cti import ApiToken, CTIHandler

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import pytest
+from recorder import Gate
 
 from basix_cti import Channel
 from basix_cti.call_tracker import CallTracker
@@ -16,21 +15,7 @@ from basix_cti.errors import ConnectionLost, Stopped
 from basix_cti.events import Connected, Disconnected, InfoEvent, InitialInfo, Msg, Session
 from basix_cti.state import Tracker
 from basix_cti.statistics import Counters
-from basix_cti.testing import TIMEOUT, Recorder
-
-
-class Gate(Recorder):
-    """Stands still in ``on_msg`` until it is opened."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reached = threading.Event()
-        self.opened = threading.Event()
-
-    def told(self, name: str, args: tuple[Any, ...]) -> None:
-        if name == "on_msg" and args[0] == "gate":
-            self.reached.set()
-            self.opened.wait(TIMEOUT)
+from basix_cti.testing import TIMEOUT
 
 
 @pytest.fixture

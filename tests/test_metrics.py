@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ import pytest
 from clients import client_of, eventually
 from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app
 from prometheus_client.parser import text_string_to_metric_families
-from recorder import TIMEOUT, Recorder
+from recorder import TIMEOUT, Gate, Recorder
 
 from basix_cti import metrics
 from basix_cti.health import Probes, ProbeServer
@@ -164,15 +163,8 @@ def test_clients_of_one_site_are_told_apart(pbx: Simulator) -> None:
 
 
 def test_health_and_readiness(pbx: Simulator) -> None:
-    reached, opened = threading.Event(), threading.Event()
-
-    class Slow(Recorder):
-        def told(self, name: str, args: tuple[Any, ...]) -> None:
-            if name == "on_msg":
-                reached.set()
-                opened.wait(TIMEOUT)
-
-    client = client_of(pbx, Slow())
+    gate = Gate()
+    client = client_of(pbx, gate)
     with ProbeServer(Probes(client, patience=0.2)) as server:
 
         def health() -> tuple[int, str]:
@@ -191,12 +183,12 @@ def test_health_and_readiness(pbx: Simulator) -> None:
             pbx.refuse(None)
             assert client.wait_ready(TIMEOUT)
             assert readiness() == (200, "ok\n")
-            pbx.msg("stop here")
-            assert reached.wait(TIMEOUT)
+            pbx.msg("gate")
+            assert gate.reached.wait(TIMEOUT)
             eventually(lambda: health()[0] == 503, "a hook that hangs")
             assert "a hook has been running" in health()[1]
             assert readiness()[0] == 200
-            opened.set()
+            gate.opened.set()
             eventually(lambda: health() == (200, "ok\n"), "its end")
         assert health()[0] == readiness()[0] == 503
 

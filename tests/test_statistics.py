@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from clients import client_at, client_of, eventually
 from peer import NOTHING, SPEC, Peer, change, frame, message
-from recorder import TIMEOUT, Recorder
+from recorder import TIMEOUT, Gate, Recorder
 
 from basix_cti import Channel, Tap
 from basix_cti.errors import ConnectionReplaced
@@ -116,19 +116,11 @@ def test_bad_frames_and_hooks_that_raise() -> None:
 
 
 def test_an_overflow_is_counted(pbx: Simulator) -> None:
-    reached, opened = threading.Event(), threading.Event()
-
-    class Slow(Recorder):
-        def told(self, name: str, args: tuple[Any, ...]) -> None:
-            if name == "on_msg":
-                reached.set()
-                opened.wait(TIMEOUT)
-
-    seen = Slow()
+    seen = Gate()
     with client_of(pbx, seen, max_queued_events=40) as client:
         assert client.wait_ready(TIMEOUT)
-        pbx.msg("stop here")
-        assert reached.wait(TIMEOUT)
+        pbx.msg("gate")
+        assert seen.reached.wait(TIMEOUT)
         eventually(lambda: (client.trouble(0.01) or "").startswith("a hook has been running for"), "trouble")
         assert client.trouble() is None
         while not client.statistics.dropped_messages:
@@ -137,7 +129,7 @@ def test_an_overflow_is_counted(pbx: Simulator) -> None:
         now = client.statistics
         assert (now.queued_events, now.overflows) == (40, 1)
         assert 0 < now.queued_bytes < now.max_queued_bytes
-        opened.set()
+        seen.opened.set()
         eventually(lambda: client.statistics.queued_events == 0, "the end of the queue")
         # More may have come before the hooks have caught up, so that there are several.
         eventually(lambda: sum(seen.of("on_overflow")) == client.statistics.dropped_messages, "each of them")

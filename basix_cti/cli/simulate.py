@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
             f"Simulated PBX on {simulator.url}, domain {simulator.domain}, API user {simulator.api_user}.\n"
             f"Watch it: {login} basix-cti tail {where} --full-events\n"
             f"As a board: {login} basix-cti monitor {where} --full-events\n"
+            f"As a page: {login} basix-cti wallboard {where} --full-events\n"
         )
         sys.stdout.flush()
         try:

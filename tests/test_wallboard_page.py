@@ -247,10 +247,11 @@ def test_a_pbx_of_the_first_generation(browser: Browser, pbx: Simulator) -> None
     with serving(pbx, auth=ApiUser(pbx.domain, pbx.api_user, pbx.token)) as wallboard:
         browser.open(wallboard.url)
         assert not browser.all("#people")[0].is_displayed()
-        assert browser.text("#figures .free .value") == "0"
         pbx.call("0312341234", to="user1").answer()
         assert "talking" in browser.call()
+        assert browser.text("#figures .free .value") == "\u2013", "nobody knows who else there is"
         browser.wait(lambda: len(browser.all("#people li.talking")) == 1, "who talks")
+        assert browser.text("#people h2") == "People (as far as calls have named them)"
 
 
 def test_japanese_for_those_whose_browser_is_japanese(browser: Browser, pbx: Simulator) -> None:

@@ -228,7 +228,7 @@ function showFigures(rows) {
     ["waiting", number(now.waiting)],
     ["longest", ""],
     ["active", number(now.active)],
-    ["free", number(now.people?.free)],
+    ["free", number(header.lists.people ? now.people?.free : null)],
     ["answered", counted(header.counters.answered)],
     ["abandoned", counted(header.counters.abandoned)],
     ["missed", counted(header.counters.missed)],
@@ -366,7 +366,7 @@ function show() {
   put($("#language"), text().otherLanguage);
   put($("#theme"), text().theme[root.dataset.theme]);
   $("#theme").title = text().themeTitle;
-  for (const section of ["groups", "calls", "people", "history"]) put($(`#${section} h2`), text()[section]);
+  for (const section of ["calls", "history"]) put($(`#${section} h2`), text()[section]);
   put($("#scope"), onlyGroups.length ? text().onlyGroups(onlyGroups.join(", ")) : "");
   showStatus();
   if (header === null) return;
@@ -376,7 +376,10 @@ function show() {
   list($("#calls ul"), rows.calls.sort(byWait), showCall);
   list($("#people ul"), rows.people.sort(byState), showPerson);
   put($("#calls .empty"), rows.calls.length ? "" : text().noCalls);
-  for (const table of ["groups", "people"]) $(`#${table}`).hidden = !rows[table].length;
+  for (const table of ["groups", "people"]) {
+    $(`#${table}`).hidden = !rows[table].length;
+    put($(`#${table} h2`), header.lists[table] ? text()[table] : `${text()[table]} (${text().named})`);
+  }
   showFooter();
   tick();
 }

@@ -429,7 +429,7 @@ def test_07_and_so_is_one_that_waits_to_be_read(
         link.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * len(piece))
         link.send(link.upgrade_answer() + message(SPEC) + piece * 2 + change("last"))
         sent.set()
-        recorder.wait(lambda: "last" in [channel.uuid for channel in recorder.of("on_chan_info")], 2 * TIMEOUT)
+        recorder.wait(lambda: "last" in [channel.uuid for channel in recorder.of("on_chan_info")], "last", 2 * TIMEOUT)
         assert len(recorder.of("on_connect")) == 1
         assert len(recorder.of("on_error")) == 2 * 24
         link.close()

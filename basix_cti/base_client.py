@@ -18,7 +18,7 @@ from .commands import Command
 from .dispatcher import Dispatcher, Sink
 from .errors import CTIError, NotConnected, Stopped
 from .forks import check, current_process, has_left
-from .handler import CTIHandler
+from .handler import CTIHandler, check_calls_are_tracked
 from .state import Picture, Tracker
 from .statistics import Counters, Lag, Statistics
 
@@ -68,25 +68,34 @@ class Client(ABC):
         where: what it connects to, for people to read; without credentials.
         name: what the names of its threads start with.
         max_queued_events, max_queued_bytes: how much may wait for slow hooks.
+        track_calls: False to leave out all that has to do with calls.
 
     Raises:
         TypeError: ``handler`` is no CTIHandler.
-        ValueError: a bound is not positive.
+        ValueError: a bound is not positive, or the handler has hooks for calls that are not tracked.
     """
 
     def __init__(
-        self, handler: CTIHandler, where: str, name: str, *, max_queued_events: int, max_queued_bytes: int
+        self,
+        handler: CTIHandler,
+        where: str,
+        name: str,
+        *,
+        max_queued_events: int,
+        max_queued_bytes: int,
+        track_calls: bool = True,
     ) -> None:
         if not isinstance(handler, CTIHandler):
             raise TypeError(f"handler must be an instance of a CTIHandler subclass, not {type(handler).__name__}")
         if max_queued_events < 1 or max_queued_bytes < 1:
             raise ValueError("max_queued_events and max_queued_bytes must be positive")
+        check_calls_are_tracked(handler, track_calls)
         self._handler = handler
         self._where = where
         self._name = name
         self._bounds = (max_queued_events, max_queued_bytes)
         self._tracker = Tracker()
-        self._calls = CallTracker(self._tracker.picture)
+        self._calls = CallTracker(self._tracker.picture) if track_calls else None
         self._counters = Counters()
         self._sessions = 0
         self._changed = threading.Condition()
@@ -222,10 +231,18 @@ class Client(ABC):
         """The calls that have not ended, oldest first, as far as they were told; may be read from any thread.
 
         Raises:
+            RuntimeError: the client was made with ``track_calls=False``.
             ForkedError: this process is a fork of the one that started the client.
         """
         self._check_process()
+        if self._calls is None:
+            raise RuntimeError("calls are not tracked: make the client with track_calls=True")
         return self._calls.calls
+
+    @property
+    def tracks_calls(self) -> bool:
+        """True if ``calls`` and the hooks for calls are to be had; see ``track_calls``."""
+        return self._calls is not None
 
     @property
     def connected(self) -> bool:

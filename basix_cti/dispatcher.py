@@ -101,7 +101,7 @@ class Dispatcher:
     Args:
         handler: whose hooks are called.
         tracker: keeps the picture of what has been told; used in the dispatcher thread alone.
-        calls: keeps the calls by what the tracker finds; likewise.
+        calls: keeps the calls by what the tracker finds; likewise. None where nobody wants to know them.
         former: the dispatcher of the life before, closed; its last hook comes before the first of this one. None for
             none.
         max_events: how many events may wait.
@@ -115,7 +115,7 @@ class Dispatcher:
         self,
         handler: CTIHandler,
         tracker: Tracker,
-        calls: CallTracker,
+        calls: CallTracker | None,
         former: Dispatcher | None,
         *,
         max_events: int,
@@ -317,7 +317,7 @@ class Dispatcher:
     def _tell(self, events: Iterator[Event], *, droppable: bool = False) -> None:
         """Call the hooks for events; nothing that they raise, not even SystemExit, ends the thread."""
         try:
-            for event in self._calls.follow(events):
+            for event in events if self._calls is None else self._calls.follow(events):
                 if droppable and self._closed:
                     break
                 self._hook_began = time.monotonic()

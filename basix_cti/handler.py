@@ -183,6 +183,23 @@ class CTIHandler:
 HOOKS = tuple(name for name in vars(CTIHandler) if name.startswith("on_"))
 
 
+def check_calls_are_tracked(handler: CTIHandler, track_calls: bool) -> None:
+    """Refuse a handler whose hooks for calls would never be called.
+
+    Raises:
+        ValueError: ``track_calls`` is False, and the handler has such a hook.
+        TypeError: ``track_calls`` is not True or False.
+    """
+    if not isinstance(track_calls, bool):
+        raise TypeError(f"track_calls must be True or False, not {track_calls!r}")
+    if track_calls:
+        return
+    for hook in HOOKS:
+        if hook.startswith("on_call_") and getattr(type(handler), hook) is not getattr(CTIHandler, hook):
+            kind = type(handler).__name__
+            raise ValueError(f"{kind}.{hook} would never be called with track_calls=False; leave out one of the two")
+
+
 def deliver(
     handler: CTIHandler,
     event: Event,

@@ -63,6 +63,10 @@ class Watched(Protocol):
     def calls(self) -> list[Call]:
         """The calls that are up."""
 
+    @property
+    def tracks_calls(self) -> bool:
+        """False if calls are not known."""
+
     def wait_ready(self, timeout: float | None = ...) -> bool:
         """True if a connection is up and the channels are known."""
 
@@ -125,6 +129,8 @@ def _objects(sample: _Sample) -> _Values:
 
 
 def _calls(sample: _Sample) -> _Values:
+    if not sample.client.tracks_calls:
+        return []
     states = Counter({"ringing": 0, "talking": 0, "parked": 0})  # so that these do not come and go
     states.update(call.state for call in sample.client.calls)
     return [((state,), float(count)) for state, count in states.items()]

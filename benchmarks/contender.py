@@ -73,10 +73,18 @@ class Late(CTIHandler):
         self.count.one()
 
 
-def client_of(url: str, handler: CTIHandler) -> CTIClient:
+def client_of(url: str, handler: CTIHandler, track_calls: bool = True) -> CTIClient:
     """A client whose queue takes everything: what is measured is speed, not how an overflow is made good."""
     auth = ApiToken("bench", "token")
-    return CTIClient(url, handler, auth=auth, app_name="bench", max_queued_events=10**9, max_queued_bytes=10**12)
+    return CTIClient(
+        url,
+        handler,
+        auth=auth,
+        app_name="bench",
+        max_queued_events=10**9,
+        max_queued_bytes=10**12,
+        track_calls=track_calls,
+    )
 
 
 def wait(count: Count, busy: bool) -> None:
@@ -89,12 +97,17 @@ def wait(count: Count, busy: bool) -> None:
             number = (number * 31 + 7) % 1000003
 
 
-def ours(url: str, count: str, busy: str = "") -> float:
+def ours(url: str, count: str, busy: str = "", track_calls: bool = True) -> float:
     """The whole library, from the socket to a hook."""
     counted = Count(int(count))
-    with client_of(url, Counter(counted)):
+    with client_of(url, Counter(counted), track_calls):
         wait(counted, bool(busy))
     return counted.rate()
+
+
+def ours_without_calls(url: str, count: str, busy: str = "") -> float:
+    """As :func:`ours`, with ``track_calls=False``."""
+    return ours(url, count, busy, False)
 
 
 def latency(url: str, count: str) -> list[float]:
@@ -234,6 +247,7 @@ CONTENDERS: dict[str, Callable[..., float | list[float]]] = {
     each.__name__: each
     for each in (
         ours,
+        ours_without_calls,
         stock,
         stock_erlang_py,
         latency,

@@ -72,6 +72,7 @@ def rows(url: str, paced: str, count: int, paced_count: int, node: bool) -> list
         table.append(Row(section, "Node ws, no decoding", "events/s", ws))
         table.append(Row(section, "Node ws with erlang_js", "events/s", [*ws, "decode"]))
     add(section, "events/s", "basix_cti, all of it", "ours", url, total, both=True)
+    add(section, "events/s", "basix_cti, without calls", "ours_without_calls", url, total, both=True)
     section = "the same, main thread busy"
     add(section, "events/s", "WebSocketApp, no decoding", "stock", url, str(count // 20), "busy", base=True)
     add(section, "events/s", "basix_cti, all of it", "ours", url, total, "busy", both=True)

@@ -113,6 +113,7 @@ class Rig:
         """Nothing is left of the calls but that they were."""
         assert self.parser.calls == []
         tracker = self.parser._calls
+        assert tracker is not None
         assert not tracker._live
         assert not tracker._index
         assert not tracker._offers

@@ -128,6 +128,7 @@ def check(book: list[Played], heard: Heard, *, first: bool) -> None:
     # Memory holds only what is alive, and a bounded remembrance of what was.
     assert parser.calls == []
     tracker = parser._calls
+    assert tracker is not None
     assert not tracker._live
     assert not tracker._index
     assert not tracker._offers

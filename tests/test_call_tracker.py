@@ -56,6 +56,7 @@ class Story:
             for frame in next(messages[uuid]):
                 parser.handle_message(frame)
         assert parser.calls == []
+        assert parser._calls is not None
         assert parser._calls._index == {}
         return heard
 

@@ -22,14 +22,25 @@ from clients import AUTH, client_at, client_of
 from peer import CLOSE, NOTHING, PING, SPEC, TEXT, Link, Peer, change, frame, message
 from recorder import TIMEOUT, Recorder
 
-from basix_cti import ApiToken, ApiUser, Auth, CTIClient, CTIHandler, Ticket, TicketService
+from basix_cti import (
+    ApiToken,
+    ApiUser,
+    Auth,
+    Call,
+    Channel,
+    CTIClient,
+    CTIHandler,
+    MessageParser,
+    Ticket,
+    TicketService,
+)
 from basix_cti.errors import (
     CommandError,
     ConnectError,
     NotConnected,
     Stopped,
 )
-from basix_cti.events import InfoEvent
+from basix_cti.events import CallEvent, Event, InfoEvent
 from basix_cti.simulator import Simulator
 from basix_cti.transport import Waker
 
@@ -490,10 +501,58 @@ def test_wrong_types() -> None:
         CTIClient("rig", no_handler, auth=AUTH, app_name="x")
     with pytest.raises(TypeError, match="auth must be"):
         CTIClient("rig", Quiet(), auth=no_login, app_name="x")
-    for option in ("full_events", "forced", "verify", "limits", "ssl_context"):
+    for option in ("full_events", "forced", "verify", "limits", "ssl_context", "track_calls"):
         given: dict[str, Any] = {option: "false"}
         with pytest.raises(TypeError, match=f"{option} must be"):
             CTIClient("rig", Quiet(), auth=AUTH, app_name="x", **given)
+
+
+class Channels(CTIHandler):
+    """Hears of channels, and of all events as one."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.ended = threading.Event()
+
+    def on_event(self, event: Event) -> None:
+        self.events.append(event)
+
+    def on_chan_info(self, channel: Channel) -> None:
+        if channel.is_hung_up:
+            self.ended.set()
+
+
+@pytest.mark.parametrize("track_calls", [True, False])
+def test_calls_are_tracked_or_not(track_calls: bool, simulator: Simulator) -> None:
+    handler = Channels()
+    with client_of(simulator, handler, track_calls=track_calls) as client:
+        assert client.wait_ready(TIMEOUT)
+        simulator.call("0312341234", to="user1").answer().hangup()
+        assert handler.ended.wait(TIMEOUT)
+        assert client.tracks_calls is track_calls
+        if track_calls:
+            assert isinstance(client.calls, list)
+        else:
+            with pytest.raises(RuntimeError, match="make the client with track_calls=True"):
+                _ = client.calls
+    told = {type(event) for event in handler.events}
+    assert InfoEvent in told
+    assert (CallEvent in told) is track_calls
+
+
+def test_hooks_for_calls_that_nobody_tracks_are_refused() -> None:
+    class Missed(CTIHandler):
+        def on_call_ended(self, call: Call) -> None:
+            pass
+
+    told = "Missed.on_call_ended would never be called with track_calls=False"
+    with pytest.raises(ValueError, match=told):
+        CTIClient("rig", Missed(), auth=AUTH, app_name="x", track_calls=False)
+    with pytest.raises(ValueError, match=told):
+        MessageParser(Missed(), track_calls=False)
+    parser = MessageParser(Channels(), track_calls=False)
+    with pytest.raises(RuntimeError, match="make the parser with track_calls=True"):
+        _ = parser.calls
 
 
 def test_first_generation_needs_no_app_name() -> None:

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     found = settings(args)
     with RecordingTap(args.file, compress=args.compress) as recorder:
         handler = _Recording(recorder)
-        client = found.client(handler, stop_on_auth_error=True, tap=recorder)
+        client = found.client(handler, stop_on_auth_error=True, track_calls=False, tap=recorder)
         timer = threading.Timer(args.seconds, handler.enough.set) if args.seconds else None
         if timer is not None:
             timer.daemon = True

@@ -41,7 +41,7 @@ def add_to(commands: SubParsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print events until interrupted, or as many as were asked for."""
     printer = Printer(sys.stdout, as_json=args.json, calls=args.calls, count=args.count)
-    client = settings(args).client(printer, stop_on_auth_error=True)
+    client = settings(args).client(printer, stop_on_auth_error=True, track_calls=args.calls)
     return printer.run(client)
 
 

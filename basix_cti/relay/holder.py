@@ -64,7 +64,7 @@ class HeldClient(CTIClient):
         options = {"reconnect_min": 0.5, "reconnect_max": 10.0, **options}
         if options.get("forced"):
             raise ValueError("a relay is never forced: it would take the place of its own twin")
-        super().__init__(server, _Nobody(), **options)
+        super().__init__(server, _Nobody(), track_calls=False, **options)
         self.publisher: Publisher | None = None
 
     def _new_sink(self, former: Sink | None) -> Sink:

@@ -78,23 +78,21 @@ class Terminal:
 
     def column(self, text: str, where: str) -> int:
         """The column, from 0, in which a text begins, in the first line that has ``where`` in it."""
-        for row in range(self._screen.lines):
-            cells = self._cells(row)
-            if where not in "".join(cells):
-                continue
-            for column in range(len(cells)):
-                if "".join(cells[column:]).startswith(text) and cells[column]:
-                    return column
-        raise AssertionError(f"{text!r} is not in a line with {where!r}:\n{self.text}")
+        return self._place(text, where)[1]
 
-    def colour(self, text: str) -> str:
-        """The colour of the first character of a text."""
+    def colour(self, text: str, where: str) -> str:
+        """The colour of the first character of a text, in the first line that has ``where`` in it."""
+        row, column = self._place(text, where)
+        return self._screen.buffer[row][column].fg
+
+    def _place(self, text: str, where: str) -> tuple[int, int]:
         for row in range(self._screen.lines):
             cells = self._cells(row)
-            for column in range(len(cells)):
-                if cells[column] and "".join(cells[column:]).startswith(text):
-                    return self._screen.buffer[row][column].fg
-        raise AssertionError(f"{text!r} is not on the screen:\n{self.text}")
+            if where in "".join(cells):
+                for column, cell in enumerate(cells):  # behind a wide character there is an empty one
+                    if cell and "".join(cells[column:]).startswith(text):
+                        return row, column
+        raise AssertionError(f"{text!r} is not in a line with {where!r}:\n{self.text}")
 
     def wait(self, reached: str | Callable[[str], object], limit: float = _LIMIT) -> str:
         """Wait until the screen matches a pattern, or a function of its text gives something true; the text then.

@@ -79,9 +79,9 @@ class TestInATerminal:
             call = pbx.call("0312341234", to="group1")
             screen.wait(r"^0312341234 +営業部 +0:0[01] ")
             screen.wait(r"^0312341234 +営業部 +0:0[23] long ")
-            assert screen.colour("0:0") == "brown"  # as amber is called in terminals
+            assert screen.colour(" long ", "0312341234") == "brown"  # as amber is called in terminals
             screen.wait(r"^0312341234 +営業部 +0:0[4-9] too long ")
-            assert screen.colour("0:0") == "red"
+            assert screen.colour(" too long ", "0312341234") == "red"
             screen.wait(r"^waiting 1  longest 0:\d\d too long  calls 1$")
             screen.wait(r"^people  5 ringing  0 talking  7 free  0 away$")
             screen.wait(r"^営業部 +301 +1  0:\d\d too long +0 +5 of 5$")

@@ -203,7 +203,7 @@ def test_console(page: Path, simulator: Simulator, environment: dict[str, str], 
         elif block.language == "console":
             script += [one for one in commands_of(block) if not any(re.match(not_here, one) for not_here in NOT_HERE)]
     if any(re.search(r"\bjq ", line) for line in script) and shutil.which("jq") is None:
-        pytest.skip("there is no jq: tools/install-jq")
+        pytest.skip("there is no jq: tools/install-peer jq")
     (tmp_path / "page.sh").write_text(on_loopback("\n".join(script) + "\n", simulator), "utf-8")
     done = subprocess.run(
         ["bash", "-v", "page.sh"],

@@ -66,13 +66,22 @@ def work(client: Client, late: Late) -> None:
         "gaps": late.gaps,
         "median": delays[len(delays) // 2],
         "p99": delays[len(delays) * 99 // 100],
+        "cpu": time.process_time() * 1_000_000 / late.count,  # starting Python included, which takes a share
     }
     print(json.dumps(report))
 
 
+def used(process: subprocess.Popen[Any]) -> float:
+    """End a process; the time of a processor that it took, in microseconds."""
+    process.terminate()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return (usage.ru_utime + usage.ru_stime) * 1_000_000
+
+
 @contextmanager
-def redis_server() -> Iterator[str]:
-    """A Redis that keeps nothing; its URL."""
+def redis_server(cpu: dict[str, float]) -> Iterator[str]:
+    """A Redis that keeps nothing; its URL. At the end its time is put into ``cpu``."""
     with tempfile.TemporaryDirectory(prefix="redis-") as folder:
         command = ["redis-server", "--port", "0", "--unixsocket", f"{folder}/s", "--save", "", "--loglevel", "warning"]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=folder) as process:
@@ -81,7 +90,7 @@ def redis_server() -> Iterator[str]:
                     time.sleep(0.01)
                 yield f"unix://{folder}/s"
             finally:
-                process.kill()
+                cpu["Redis"] = used(process)
 
 
 def worker(*arguments: str) -> subprocess.Popen[str]:
@@ -100,11 +109,11 @@ def direct(count: int, *rate: str) -> list[dict[str, Any]]:
         return reports([worker("--direct", url)])
 
 
-def relayed(count: int, number: int, *rate: str) -> list[dict[str, Any]]:
-    """So many clients of a relay."""
+def relayed(count: int, number: int, *rate: str, cpu: dict[str, float]) -> list[dict[str, Any]]:
+    """So many clients of a relay. What relay and Redis took of a processor is put into ``cpu``, in microseconds."""
     environment = {**os.environ, "BASIX_CTI_TOKEN": _TOKEN}
     with ExitStack() as stack:
-        redis = stack.enter_context(redis_server())
+        redis = stack.enter_context(redis_server(cpu))
         url = stack.enter_context(server(str(count), *rate))
         workers = [worker("--relay", redis) for _ in range(number)]
         time.sleep(3)  # until they wait for a relay
@@ -114,20 +123,28 @@ def relayed(count: int, number: int, *rate: str) -> list[dict[str, Any]]:
         try:
             return reports(workers)
         finally:
-            relay.terminate()
-            relay.wait()
+            cpu["relay"] = used(relay)
 
 
-def told(name: str, found: list[dict[str, Any]], base: dict[str, Any] | None, unit: str) -> None:
-    """Print one line: the slowest, or the median of the medians."""
-    if unit == "rate":
-        slowest = min(each["rate"] for each in found)
-        print(f"  {name:<34} {slowest:>8,.0f} events/s to each; gaps: {sum(each['gaps'] for each in found)}")
-        return
-    median = statistics.median(each["median"] for each in found) / 1000
+def told_rate(name: str, found: list[dict[str, Any]], count: int, cpu: dict[str, float]) -> None:
+    """Print one line: the slowest of all, and what an event took of a processor."""
+    slowest = min(each["rate"] for each in found)
+    workers = statistics.median(each["cpu"] for each in found)
+    shares = [f"{who} {used / count:.0f}" for who, used in sorted(cpu.items(), reverse=True)]
+    print(
+        f"  {name:<22} {slowest:>7,.0f} events/s to each; µs of CPU an event: {', '.join([*shares, f'client {workers:.0f}'])}"
+    )
+    if gaps := sum(each["gaps"] for each in found):
+        print(f"  {gaps} gaps: clients fell behind")
+
+
+def told_delay(name: str, found: list[dict[str, Any]], base: float) -> float:
+    """Print one line: the median of the medians, and by how much it is more; that median, in milliseconds."""
+    median: float = statistics.median(each["median"] for each in found) / 1000
     p99 = max(each["p99"] for each in found) / 1000
-    more = "" if base is None else f"; {median - base['median'] / 1000:.2f} ms more than direct"
-    print(f"  {name:<34} {median:>8.2f} ms median, {p99:.2f} ms 99th percentile{more}")
+    more = f"; {median - base:.2f} ms more than direct" if base else ""
+    print(f"  {name:<22} {median:>7.2f} ms median, {p99:.2f} ms 99th percentile{more}")
+    return median
 
 
 def main() -> None:
@@ -150,17 +167,15 @@ def main() -> None:
     make_data()
     print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores")
     print(f"\n{args.count:,} events as fast as they are taken")
-    told("direct, one client", direct(args.count), None, "rate")
-    for number in (1, 10):
-        told(f"relay, {number} worker{'s' if number > 1 else ''}", relayed(args.count, number), None, "rate")
-    seconds = 10
-    paced = ["--rate", str(args.rate)]
-    print(f"\nfrom the PBX's send to the hook, at {args.rate:g} events/s for {seconds} s")
-    base = direct(int(args.rate * seconds), *paced)
-    told("direct, one client", base, None, "delay")
-    for number in (1, 10):
-        name = f"relay, {number} worker{'s' if number > 1 else ''}"
-        told(name, relayed(int(args.rate * seconds), number, *paced), base[0], "delay")
+    told_rate("direct, one client", direct(args.count), args.count, {})
+    cpu: dict[str, float] = {}
+    for number, name in ((1, "relay, 1 worker"), (10, "relay, 10 workers")):
+        told_rate(name, relayed(args.count, number, cpu=cpu), args.count, cpu)
+    count = int(10 * args.rate)
+    print(f"\nfrom the PBX's send to the hook, at {args.rate:g} events/s for 10 s")
+    base = told_delay("direct, one client", direct(count, "--rate", str(args.rate)), 0.0)
+    for number, name in ((1, "relay, 1 worker"), (10, "relay, 10 workers")):
+        told_delay(name, relayed(count, number, "--rate", str(args.rate), cpu=cpu), base)
 
 
 if __name__ == "__main__":

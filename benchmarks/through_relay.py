@@ -131,9 +131,8 @@ def told_rate(name: str, found: list[dict[str, Any]], count: int, cpu: dict[str,
     slowest = min(each["rate"] for each in found)
     workers = statistics.median(each["cpu"] for each in found)
     shares = [f"{who} {used / count:.0f}" for who, used in sorted(cpu.items(), reverse=True)]
-    print(
-        f"  {name:<22} {slowest:>7,.0f} events/s to each; µs of CPU an event: {', '.join([*shares, f'client {workers:.0f}'])}"
-    )
+    shares.append(f"client {workers:.0f}")
+    print(f"  {name:<22} {slowest:>7,.0f} events/s to each; µs of CPU an event: {', '.join(shares)}")
     if gaps := sum(each["gaps"] for each in found):
         print(f"  {gaps} gaps: clients fell behind")
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import pytest
 import trustme
 from pages import ROOT
-from programs import TIMEOUT, Program, Project, captions, get, port_of, printed
+from programs import TIMEOUT, Program, Project, captions, get, port_of, printed, verify_unit
 from redis_rig import RedisServer, RelayedClient, needs_redis, poll, relay
 
 from basix_cti import ApiToken, CTIHandler
@@ -137,9 +137,11 @@ def test_the_two_commands_of_the_page(stack: ExitStack, pbx: Simulator, server: 
 
 
 def test_the_unit_runs_a_relay(stack: ExitStack, pbx: Simulator, server: RedisServer, tmp_path: Path) -> None:
-    """As far as a machine without systemd can: the command of the unit, with its files elsewhere."""
+    """As far as a machine that systemd does not run can: it is looked at, and its command run, with files elsewhere."""
+    text = printed(PAGE, "basix-cti-relay.service")
+    verify_unit(text, "basix-cti-relay.service", tmp_path)
     unit = configparser.ConfigParser(interpolation=None)
-    unit.read_string(printed(PAGE, "basix-cti-relay.service"))
+    unit.read_string(text)
     program, *arguments = shlex.split(unit["Service"]["execstart"])
     assert program.endswith("/bin/basix-cti")
     config = tmp_path / "relay.ini"

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= auto
 # What the tests talk to, of Debian: tools/install-peer.
-PEERS := chromium erlang jq postgresql redis systemd
+PEERS := chromium erlang jq nginx postgresql redis systemd
 
 .PHONY: demo django-demo flask-demo test test-compiled test-django hour soak fuzz fuzz-compiled bench lint docs pictures \
   public-api package clean

@@ -10,12 +10,12 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
 import pytest
 from clients import client_of, eventually
+from pages import ROOT
 from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app
 from prometheus_client.parser import text_string_to_metric_families
 from recorder import TIMEOUT, Gate, Recorder
@@ -25,7 +25,6 @@ from basix_cti.health import Probes, ProbeServer
 from basix_cti.simulator import Simulator
 from basix_cti.testing import RecordedClient
 
-ROOT = Path(__file__).parent.parent
 DASHBOARD = ROOT / "docs" / "grafana.json"
 PAGE = ROOT / "docs" / "metrics.rst"
 

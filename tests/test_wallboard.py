@@ -8,16 +8,19 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from clients import client_of, eventually
-from programs import printed, verify_unit
+from pages import ROOT
+from programs import Program, answers, free_port, printed, verify_unit
 from recorder import TIMEOUT
 from redis_rig import RedisServer, needs_redis, relay
 from wallboard_rig import Served, port_of, serving
@@ -32,7 +35,8 @@ from basix_cti.wallboard.feed import Feed
 from basix_cti.wallboard.history import STEP, History
 
 TOKEN = "correct horse battery staple"
-PAGE = Path(__file__).parent.parent / "docs" / "wallboard.rst"
+TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")  # folders that nginx wants
+PAGE = ROOT / "docs" / "wallboard.rst"
 STATIC = Path(basix_cti.wallboard.__file__).parent / "static"
 
 
@@ -51,9 +55,10 @@ class Reply:
         self.text = response.read().decode()
 
 
-def get(wallboard: Wallboard, path: str = "/", method: str = "GET", **headers: str) -> Reply:
-    """A request as it stands; a Host can be given."""
-    connection = http.client.HTTPConnection("127.0.0.1", port_of(wallboard), timeout=TIMEOUT)
+def get(where: Wallboard | int, path: str = "/", method: str = "GET", **headers: str) -> Reply:
+    """A request as it stands, to a wallboard or a port; a Host can be given."""
+    port = where if isinstance(where, int) else port_of(where)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
     try:
         connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
         return Reply(connection.getresponse())
@@ -64,10 +69,10 @@ def get(wallboard: Wallboard, path: str = "/", method: str = "GET", **headers: s
 class Page:
     """A page that is open: reads events, and keeps the rows as the real one does."""
 
-    def __init__(self, where: Wallboard | int, **headers: str) -> None:
+    def __init__(self, where: Wallboard | int, path: str = "/events", **headers: str) -> None:
         port = where if isinstance(where, int) else port_of(where)
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
-        self.connection.request("GET", "/events", headers=headers)
+        self.connection.request("GET", path, headers=headers)
         self.response = self.connection.getresponse()
         self.rows: dict[str, dict[str, Row]] = {}
         self.header: Row = {}
@@ -636,3 +641,37 @@ def test_the_unit_is_one_for_systemd_and_starts_the_command(tmp_path: Path) -> N
     assert command is not None
     args = _parser().parse_args(command[1].split())
     assert (args.command, args.config, args.host) == ("wallboard", "/etc/basix-cti/config.ini", "127.0.0.1")
+
+
+NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin")
+
+
+@pytest.mark.skipif(NGINX is None, reason="no nginx: make nginx installs it")
+def test_behind_nginx_as_printed(pbx: Simulator, tmp_path: Path) -> None:
+    """wallboard.rst: events come through at once, under a path of the proxy's, for the host that is allowed."""
+    assert NGINX is not None
+    port, host = free_port(), "board.example.com"
+    with serving(pbx, access=Access("127.0.0.1", hosts=[host])) as wallboard:
+        location = printed(PAGE, "in a server of nginx")
+        assert "http://127.0.0.1:8780/" in location
+        location = location.replace("http://127.0.0.1:8780/", wallboard.url)
+        temporary = "".join(f"{name}_temp_path {tmp_path}/{name}; " for name in TEMPORARY)
+        user = "user root; " if os.getuid() == 0 else ""
+        (tmp_path / "nginx.conf").write_text(
+            f"daemon off; {user}pid {tmp_path}/pid; error_log stderr; events {{}}\n"
+            f"http {{ access_log off; {temporary}\nserver {{ listen 127.0.0.1:{port};\n{location}}} }}\n",
+            "utf-8",
+        )
+        command = [NGINX, "-p", str(tmp_path), "-e", "stderr", "-c", str(tmp_path / "nginx.conf")]
+        with Program(command, tmp_path, os.environ) as nginx:
+            eventually(lambda: answers(port), "nginx")
+            page = get(port, "/wallboard/", Host=host)
+            assert (page.status, page.text) == (200, get(wallboard).text)
+            assert get(port, "/wallboard/static/wallboard.js", Host=host).status == 200
+            assert get(port, "/wallboard/", Host="evil.example.com").status == 403
+            with Page(port, "/wallboard/events", Host=host) as events:
+                events.read_until(lambda: events.state == "live", "the first state")
+                pbx.call("0312341234", to="user1")
+                events.read_until(events.calls, "a call")
+                assert time.time() - events.header["now"] < 10, "nothing was kept back"
+            assert not nginx.matches("emerg|alert|crit")

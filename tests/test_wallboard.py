@@ -13,6 +13,7 @@ import signal
 import socket
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,13 @@ def test_a_stopped_server_lets_its_pages_go(pbx: Simulator) -> None:
             wallboard.start()
 
 
+def test_over_ipv6(pbx: Simulator) -> None:
+    with serving(pbx, start=False, host="::1") as wallboard:
+        assert wallboard.url.startswith("http://[::1]:")
+        with urllib.request.urlopen(wallboard.url, timeout=TIMEOUT) as answer:
+            assert answer.status == 200
+
+
 def test_a_port_that_is_taken(pbx: Simulator) -> None:
     board = Board()
     with serving(pbx, start=False) as wallboard:
@@ -330,6 +338,8 @@ def test_a_token_in_the_address_becomes_a_cookie(pbx: Simulator, caplog: pytest.
         address = "/?token=correct+horse+battery+staple"
         reply = get(wallboard, address)
         assert (reply.status, reply.headers["Location"]) == (303, "./")
+        more = get(wallboard, f"/?group=%E5%96%B6%E6%A5%AD&token={TOKEN.replace(' ', '+')}&group=a%0Ab")
+        assert more.headers["Location"] == "./?group=%E5%96%B6%E6%A5%AD&group=a%0Ab"
         cookie = reply.headers["Set-Cookie"]
         assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
         assert "Secure" not in cookie

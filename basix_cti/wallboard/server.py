@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 try:
     from aiohttp import web
@@ -275,7 +276,9 @@ class Wallboard:
 
     def _remembered(self, request: web.Request) -> web.Response:
         """Have the browser keep a cookie, and take the token out of the address, where it could be read."""
-        response = web.Response(status=303, headers={"Location": "./", "Cache-Control": "no-store"})
+        kept = urlencode([(name, value) for name, value in request.query.items() if name != "token"])
+        where = f"./?{kept}" if kept else "./"
+        response = web.Response(status=303, headers={"Location": where, "Cache-Control": "no-store"})
         secure = request.secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
         response.set_cookie(COOKIE, self._access.cookie, max_age=_YEAR, httponly=True, samesite="Strict", secure=secure)
         return response

@@ -500,7 +500,8 @@ def test_a_viewer_that_does_not_keep_up_gets_what_is_there_now(client: CTIClient
 
         turn(0)
         slow, quick = feed.follow(), feed.follow()
-        assert [name for name, _ in events_of(await anext(slow))] == ["snapshot"]
+        ((name, first),) = events_of(await anext(slow))
+        assert (name, first["settings"]["heartbeat"]) == ("snapshot", 60), "a page must not expect more than there is"
         await anext(quick)
         for number in range(1, 6):
             turn(number)
@@ -525,7 +526,7 @@ def test_a_viewer_that_does_not_keep_up_gets_what_is_there_now(client: CTIClient
 
 def test_nothing_is_sent_where_nothing_happens_but_a_sign_of_life(client: CTIClient) -> None:
     board = Still()
-    feed = Feed(board, client, interval=60, unmask=False, settings={})
+    feed = Feed(board, client, interval=0.5, unmask=False, settings={})
     for _ in range(10):
         feed._take(feed._look())
     assert 1 <= feed._revision <= 3, "the first turn, and where ten seconds of the chart end"

@@ -50,7 +50,8 @@ class Feed:
         self._client = client
         self._interval = interval
         self._unmask = unmask
-        self._settings = settings | {"heartbeat": _HEARTBEAT, "step": STEP, "masked": not unmask}
+        self._heartbeat = max(_HEARTBEAT, interval)
+        self._settings = settings | {"heartbeat": self._heartbeat, "step": STEP, "masked": not unmask}
         self._history = History()
         self._tables: dict[str, dict[Key, Row]] = {table: {} for table in TABLES}
         self._header: Row = {}
@@ -138,7 +139,7 @@ class Feed:
 
     def _is_due(self) -> bool:
         """Whether viewers would begin to think that nobody is there."""
-        return time.monotonic() - self._told_at >= _HEARTBEAT
+        return time.monotonic() - self._told_at >= self._heartbeat
 
     def _whole(self) -> bytes:
         if self._snapshot is None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 from peer import Peer, trusting
 
 from basix_cti import ApiToken, Auth, CTIClient, CTIHandler
 from basix_cti.simulator import Simulator
-from basix_cti.testing import TIMEOUT
 
 AUTH = ApiToken("test1.com", "hunter2")
 _SOON: dict[str, Any] = {"app_name": "test", "reconnect_min": 0.01, "reconnect_max": 0.05}
@@ -28,11 +24,3 @@ def client_at(peer: Peer, handler: CTIHandler, auth: Auth = AUTH, **options: Any
     tls = {"ssl_context": trusting()} if peer.url.startswith("wss") else {}
     settings = {**_SOON, **tls, **options}
     return CTIClient(peer.url, handler, auth=auth, **settings)
-
-
-def eventually(reached: Callable[[], Any], what: str) -> None:
-    """Wait until it is so; for what no hook tells of."""
-    end, tick = time.monotonic() + TIMEOUT, threading.Event()
-    while not reached():
-        assert time.monotonic() < end, f"{what} did not come"
-        tick.wait(0.005)

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,10 +19,10 @@ from types import TracebackType
 
 import pytest
 from pages import ROOT, blocks
+from waiting import TIMEOUT as TIMEOUT
+from waiting import eventually
 
 from basix_cti.simulator import Simulator
-
-TIMEOUT = 30.0
 
 
 def captions(page: Path) -> list[str]:
@@ -65,14 +64,6 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port
-
-
-def eventually(reached: Callable[[], object], what: str) -> None:
-    """Wait until something outside of this process is so, which nobody tells."""
-    end, never = time.monotonic() + TIMEOUT, threading.Event()
-    while not reached():
-        assert time.monotonic() < end, f"{what} did not come within {TIMEOUT:g} s"
-        never.wait(0.05)
 
 
 class Project:

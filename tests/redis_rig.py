@@ -9,8 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +18,7 @@ from typing import Any
 import pytest
 import redis
 from programs import TIMEOUT, Program
+from waiting import eventually
 
 from basix_cti import CTIHandler
 from basix_cti.base_client import Client
@@ -32,14 +32,6 @@ needs_redis = pytest.mark.skipif(shutil.which("redis-server") is None, reason="n
 
 LEASE = 2.0
 ELEMENTS = ("channel", "channel_waiting", "parked_channel", "user", "group", "group_member", "terminal", "domain")
-
-
-def poll(reached: Callable[[], Any], what: str, timeout: float = TIMEOUT) -> None:
-    """Wait until something is so that nobody tells."""
-    end = time.monotonic() + timeout
-    while not reached():
-        assert time.monotonic() < end, f"{what} did not come within {timeout:g} s"
-        time.sleep(0.01)
 
 
 class RedisServer:
@@ -65,7 +57,7 @@ class RedisServer:
         self._process = subprocess.Popen(
             ["redis-server", *where, *quiet], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         )
-        poll(self._answers, "an answer of redis-server")
+        eventually(self._answers, "an answer of redis-server")
 
     def _answers(self) -> bool:
         try:

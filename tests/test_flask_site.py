@@ -19,7 +19,6 @@ from programs import (
     Project,
     answers,
     captions,
-    eventually,
     free_port,
     get,
     gunicorn,
@@ -28,6 +27,7 @@ from programs import (
     verify_unit,
     wait_for_all,
 )
+from waiting import eventually
 
 from basix_cti.simulator import Simulator
 

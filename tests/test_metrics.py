@@ -14,11 +14,12 @@ from typing import Any
 from wsgiref.util import setup_testing_defaults
 
 import pytest
-from clients import client_of, eventually
+from clients import client_of
 from pages import ROOT
 from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app
 from prometheus_client.parser import text_string_to_metric_families
 from recorder import TIMEOUT, Gate, Recorder
+from waiting import eventually
 
 from basix_cti import metrics
 from basix_cti.health import Probes, ProbeServer

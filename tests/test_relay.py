@@ -19,7 +19,8 @@ from typing import Any, cast
 import pytest
 import redis
 from programs import TIMEOUT, Program
-from redis_rig import RedisServer, RelayedClient, assert_right, needs_redis, poll, relay
+from redis_rig import RedisServer, RelayedClient, assert_right, needs_redis, relay
+from waiting import eventually
 
 from basix_cti import Channel, CTIHandler
 from basix_cti.errors import CommandError, ConnectionLost, DecodeError, NotConnected
@@ -202,7 +203,7 @@ def test_redis_goes_back_in_time(stack: ExitStack, pbx: Simulator, server: Redis
     holder.process.send_signal(signal.SIGSTOP)  # so that the old data are all that clients find at first
     server.kill()
     server.start()
-    poll(lambda: "has lost data" in str(client.last_error), "notice of the loss")
+    eventually(lambda: "has lost data" in str(client.last_error), "notice of the loss")
     holder.process.send_signal(signal.SIGCONT)
     assert epoch_of(holder, 2) > first
     assert_right(pbx, client)
@@ -291,7 +292,7 @@ def test_a_client_that_falls_behind(stack: ExitStack, pbx: Simulator, server: Re
         return found
 
     truth = {uuid: channel.to_dict() for uuid, channel in steady.state.channels.items()}
-    poll(lambda: told() == truth, "the right channels")
+    eventually(lambda: told() == truth, "the right channels")
     ends = Counter(match[1] for match in worker.matches("^end (.+)$"))
     ups = {match[1] for match in worker.matches("^up (.+)$")}
     assert set(ends.values()) == {1}
@@ -432,7 +433,7 @@ class TestCommands:
         client.catch_up()
         holder.process.send_signal(signal.SIGSTOP)
         command = client.hangup(call.uuid)
-        poll(lambda: pushed(server), "the command in Redis")
+        eventually(lambda: pushed(server), "the command in Redis")
         holder.process.kill()
         with pytest.raises(ConnectionLost, match="before its effect was seen"):
             command.wait(TIMEOUT)
@@ -473,7 +474,7 @@ class TestCommands:
         client = stack.enter_context(RelayedClient(pbx, server))
         holder.process.send_signal(signal.SIGSTOP)
         command = client.hangup("x")
-        poll(lambda: pushed(server), "the command in Redis")
+        eventually(lambda: pushed(server), "the command in Redis")
         pbx.refuse(503)
         pbx.drop()
         holder.process.send_signal(signal.SIGCONT)

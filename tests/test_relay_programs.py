@@ -25,7 +25,8 @@ import pytest
 import trustme
 from pages import ROOT
 from programs import TIMEOUT, Program, Project, captions, get, port_of, printed, verify_unit
-from redis_rig import RedisServer, RelayedClient, needs_redis, poll, relay
+from redis_rig import RedisServer, RelayedClient, needs_redis, relay
+from waiting import eventually
 
 from basix_cti import ApiToken, CTIHandler
 from basix_cti.recording import RecordingHandler
@@ -121,7 +122,7 @@ def assert_all_know(port: int, pids: set[str], channels: set[str]) -> None:
             right.add(worker.removeprefix("worker "))
         return right == pids
 
-    poll(all_right, f"the right channels of all of {pids}, not only {right}")
+    eventually(all_right, f"the right channels of all of {pids}, not only {right}")
 
 
 def test_the_two_commands_of_the_page(stack: ExitStack, pbx: Simulator, server: RedisServer, project: Project) -> None:
@@ -432,12 +433,12 @@ def test_metrics_and_probes(stack: ExitStack, pbx: Simulator, server: RedisServe
     assert samples['basix_cti_objects{client="default",element="user"}'] == "3.0"
     pbx.refuse(503)
     pbx.drop()
-    poll(lambda: probe(urls[0], "/readyz")[0] == 503, "that the holder is not ready")
+    eventually(lambda: probe(urls[0], "/readyz")[0] == 503, "that the holder is not ready")
     assert "no connection to the PBX" in probe(urls[0], "/readyz")[1]
     pbx.refuse(None)
     server.kill()
     for url in urls:
-        poll(partial(waits_for_redis, url), "that it is not ready")
+        eventually(partial(waits_for_redis, url), "that it is not ready")
         assert probe(url, "/healthz") == (200, "ok\n")
 
 
@@ -445,7 +446,7 @@ def test_a_stop_while_redis_says_nothing(pbx: Simulator, server: RedisServer) ->
     client = RelayClient(server.url, Quiet())
     server.send(signal.SIGSTOP)
     client.start()
-    poll(lambda: client.trouble() is None, "the start")
+    eventually(lambda: client.trouble() is None, "the start")
     began = time.monotonic()
     client.stop()
     assert time.monotonic() - began < 2

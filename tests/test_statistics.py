@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from clients import client_at, client_of, eventually
+from clients import client_at, client_of
 from peer import NOTHING, SPEC, Peer, change, frame, message
 from recorder import TIMEOUT, Gate, Recorder
+from waiting import eventually
 
 from basix_cti import Channel, Tap
 from basix_cti.errors import ConnectionReplaced

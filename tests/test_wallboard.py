@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clients import client_of, eventually
+from clients import client_of
 from pages import ROOT
 from programs import Program, answers, free_port, printed, verify_unit
 from recorder import TIMEOUT
 from redis_rig import RedisServer, needs_redis, relay
+from waiting import eventually
 from wallboard_rig import Served, port_of, serving
 
 import basix_cti.wallboard

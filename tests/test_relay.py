@@ -354,6 +354,20 @@ class TestThePBX:
         pbx.refuse(None)
         assert_right(pbx, client)
 
+    def test_it_was_never_reached(self, stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
+        pbx.refuse(503)
+        holder = stack.enter_context(relay(pbx, server))
+        holder.wait(HOLDER)
+        poll(lambda: server.client().exists("{basix-cti:default}:session"), "what the holder tells of its failure")
+        client = RelayedClient(pbx, server)
+        client.start()
+        stack.callback(client.stop)
+        client.recorder.wait_for("on_error", where=no_pbx)
+        pbx.refuse(None)
+        assert client.wait_ready(TIMEOUT)
+        assert_right(pbx, client)
+        assert [error for error in client.recorder.of("on_error") if not no_pbx(error)] == []
+
     def test_it_is_taken_by_force(self, stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
         holder, standby = twins(stack, pbx, server)
         client = stack.enter_context(RelayedClient(pbx, server))

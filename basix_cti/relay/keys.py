@@ -113,7 +113,7 @@ if not lease then return {} end
 local ttl = redis.call('PTTL', KEYS[1])
 if redis.call('HGET', KEYS[2], 'epoch') ~= string.match(lease, '^(%d+)') then return {lease, ttl} end
 local pictures = {}
-for i, told in ipairs(cjson.decode(redis.call('HGET', KEYS[2], 'elements'))) do
+for i, told in ipairs(cjson.decode(redis.call('HGET', KEYS[2], 'elements') or '[]')) do
   pictures[i] = redis.call('HGETALL', ARGV[1] .. told[1])
 end
 local ended = redis.call('ZRANGE', KEYS[3], 0, -1)

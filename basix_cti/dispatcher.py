@@ -14,7 +14,7 @@ from .call_tracker import CallTracker
 from .errors import ConnectionLost
 from .events import Connected, Disconnected, Event, Failed, InfoEvent, InitialInfo, Overflowed
 from .forks import current_process, has_left
-from .handler import CTIHandler, deliver
+from .handler import CTIHandler, count_raised, deliver
 from .state import Picture, Tracker
 from .statistics import Counters
 
@@ -269,6 +269,7 @@ class Dispatcher:
 
     def _run(self) -> None:
         _inside.tracker = self._tracker
+        count_raised(self._counters.hook_raised)
         if self._former is not None:
             self._former._end()
             self._former = None
@@ -322,7 +323,7 @@ class Dispatcher:
                     break
                 self._hook_began = time.monotonic()
                 self._counters.told(event)
-                deliver(self._handler, event, guard=BaseException, raised=self._counters.hook_raised)
+                deliver(self._handler, event, guard=BaseException)
                 if has_left(self._pid):
                     logger.error("a process forked inside a hook ends with the hook: end it there, with os._exit()")
                     raise SystemExit  # ends this thread, the only one here; the parent's goes on

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -26,9 +27,11 @@ from .events import (
     SystemMsg,
 )
 
-__all__ = ["CTIHandler", "deliver"]
+__all__ = ["CTIHandler", "count_raised", "deliver", "hook_raised"]
 
 logger = logging.getLogger(__name__)
+
+_thread = threading.local()
 
 
 class CTIHandler:
@@ -200,20 +203,25 @@ def check_calls_are_tracked(handler: CTIHandler, track_calls: bool) -> None:
             raise ValueError(f"{kind}.{hook} would never be called with track_calls=False; leave out one of the two")
 
 
-def deliver(
-    handler: CTIHandler,
-    event: Event,
-    *,
-    guard: type[BaseException] = Exception,
-    raised: Callable[[], None] | None = None,
-) -> None:
+def count_raised(count: Callable[[], None]) -> None:
+    """Have ``count`` called for each hook that raises in this thread, also of a handler that another one tells."""
+    _thread.count = count
+
+
+def hook_raised() -> None:
+    """Count a hook that raised. For handlers that call others, and let nothing out that those raise."""
+    count = getattr(_thread, "count", None)
+    if count is not None:
+        count()
+
+
+def deliver(handler: CTIHandler, event: Event, *, guard: type[BaseException] = Exception) -> None:
     """Call the hooks for one event. No lock is held meanwhile.
 
     Args:
         handler: whose hooks.
         event: what to tell.
         guard: what a hook may raise without stopping the later ones; it is logged and given to ``on_error``.
-        raised: called for each hook that did; None for nothing.
     """
 
     def call(hook: Callable[..., None], *args: object) -> None:
@@ -221,10 +229,9 @@ def deliver(
             hook(*args)
         except guard as error:
             logger.exception("%s raised %s; the next event still comes", _name_of(hook), type(error).__name__)
-            if raised is not None:
-                raised()
+            hook_raised()
             if not isinstance(event, Failed):
-                deliver(handler, Failed(error, received_at=event.received_at), guard=guard, raised=raised)
+                deliver(handler, Failed(error, received_at=event.received_at), guard=guard)
 
     call(handler.on_event, event)
     if isinstance(event, InfoEvent):

@@ -272,6 +272,21 @@ def test_one_client_for_a_process(cti: CTI, app: Flask, simulator: Simulator) ->
     simulator.wait_connections(0, 20)
 
 
+def test_what_functions_raise_is_counted(cti: CTI, app: Flask, simulator: Simulator) -> None:
+    told = threading.Event()
+
+    @cti.on_call_ringing
+    def broken(call: Call) -> None:
+        raise LookupError("mine")
+
+    cti.on_call_ended(lambda call: told.set())
+    client = cti.start(app)
+    assert client.wait_ready(20)
+    simulator.call("0312341234", to="user1").hangup()
+    assert told.wait(20)
+    assert client.statistics.errors == {"hook": 1}
+
+
 def test_each_application_has_its_own(cti: CTI, app: Flask, simulator: Simulator) -> None:
     other = new_app(cti, simulator, BASIX_CTI_APP_NAME="other")
     try:

@@ -358,7 +358,9 @@ class TestThePBX:
         pbx.refuse(503)
         holder = stack.enter_context(relay(pbx, server))
         holder.wait(HOLDER)
-        poll(lambda: server.client().exists("{basix-cti:default}:session"), "what the holder tells of its failure")
+        eventually(
+            lambda: server.client().exists("{basix-cti:default}:session"), "what the holder tells of its failure"
+        )
         client = RelayedClient(pbx, server)
         client.start()
         stack.callback(client.stop)

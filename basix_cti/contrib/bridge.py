@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from ..events import Event, Failed
-from ..handler import HOOKS, CTIHandler, deliver
+from ..handler import HOOKS, CTIHandler, deliver, hook_raised
 
 __all__ = ["Bridge", "InContext"]
 
@@ -36,6 +36,7 @@ class Bridge(CTIHandler):
 def _hook(name: str) -> Callable[..., None]:
     def hook(self: Bridge, *args: Any) -> None:
         for error in self.tell(name, args):
+            hook_raised()
             if name != "on_error" and not isinstance(args[0], Failed):
                 deliver(self, Failed(error, received_at=time.time()), guard=BaseException)
 

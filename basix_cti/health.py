@@ -19,9 +19,11 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -155,9 +157,7 @@ class ProbeServer:
 
     def __init__(self, probes: Probes, host: str = "127.0.0.1", port: int = 0) -> None:
         handler = type("_Handler", (_Handler,), {"probes": probes})
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        server = type("_Server", (ThreadingHTTPServer,), {"address_family": family})
-        self._server: ThreadingHTTPServer = server((host, port), handler)
+        self._server = (_Server6 if ":" in host else _Server)((host, port), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, name="basix-cti-probes", daemon=True)
 
     @property
@@ -186,6 +186,23 @@ class ProbeServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+class _Server(ThreadingHTTPServer):
+    def server_bind(self) -> None:
+        """Without a look-up of the address's name, which nobody wants to know, and which may take long."""
+        TCPServer.server_bind(self)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Log what kept a request from its answer; a peer that breaks off is no news."""
+        error = sys.exc_info()[1]
+        logger.log(
+            logging.DEBUG if isinstance(error, OSError) else logging.ERROR, "no answer was given", exc_info=error
+        )
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
+import struct
 import subprocess
 import sys
 import urllib.error
@@ -207,6 +209,33 @@ def test_the_server_answers_what_it_should(pbx: Simulator) -> None:
         with pytest.raises(OSError, match="in use"):
             ProbeServer(Probes(client_of(pbx, Recorder())), port=port)
     server.stop()
+
+
+def test_a_peer_that_breaks_off_is_no_news(pbx: Simulator, capfd: pytest.CaptureFixture[str]) -> None:
+    """Load balancers do so: no traceback goes to stderr."""
+
+    def answering() -> bool:
+        return any("process_request_thread" in thread.name for thread in threading.enumerate())
+
+    with ProbeServer(Probes(client_of(pbx, Recorder()))) as server:
+        with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), TIMEOUT) as peer:
+            peer.sendall(b"GET /heal")
+            eventually(answering, "somebody who reads that")
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closes with a reset
+        eventually(lambda: not answering(), "the end of that")
+        assert get(f"{server.url}/healthz")[0] == 503
+    assert capfd.readouterr().err == ""
+
+
+def test_a_server_asks_no_name_server(pbx: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The standard library would ask for the name of its address; where nobody answers, that takes long."""
+
+    def ask(name: str = "") -> str:
+        raise AssertionError(f"asked for the name of {name}")
+
+    monkeypatch.setattr(socket, "getfqdn", ask)
+    with ProbeServer(Probes(client_of(pbx, Recorder()))) as server:
+        assert get(f"{server.url}/healthz")[0] == 503
 
 
 def test_over_ipv6(pbx: Simulator) -> None:

@@ -431,6 +431,26 @@ class TestFailures:
         assert json.loads(done.stdout)["header"]["waiting"] == 1
 
 
+@pytest.mark.parametrize("options", [[], ["--once"], ["--once", "--json"]], ids=" ".join)
+def test_where_names_cannot_be_written(options: list[str], recording: Path) -> None:
+    arguments = ("monitor", "--replay", str(recording), "--speed", "max", *options)
+    done = run(*arguments, PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.isascii()
+    assert "営業部" in done.stdout.encode().decode("unicode_escape")
+    if "--json" in options:  # nothing of it is lost
+        assert json.loads(done.stdout) == json.loads(run(*arguments).stdout)
+
+
+def test_a_terminal_that_cannot_show_names(pbx: Simulator) -> None:
+    with Terminal([*PROGRAM, *of(pbx)], environment(pbx.token, PYTHONIOENCODING="ascii")) as shown:
+        pbx.call("0312341234", to="group1")
+        text = shown.wait("0312341234")
+        assert re.search(r"^\?\?\? +301", text, re.MULTILINE)
+        shown.press("q")
+        assert shown.wait_end() == 0
+
+
 def test_completion(tmp_path: Path) -> None:
     assert completed("basix-cti", "mon") == ["monitor"]
     assert completed("basix-cti", "monitor", "--rep") == ["--replay"]

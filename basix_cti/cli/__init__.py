@@ -30,6 +30,9 @@ Exit status: 0 for an end as asked for, 1 for a failure, 2 for wrong arguments o
 from __future__ import annotations
 
 import argparse
+import codecs
+import io
+import json
 import logging
 import os
 import signal
@@ -57,6 +60,8 @@ from .options import EXIT_STATUS, Failure
 
 __all__ = ["main"]
 
+_ESCAPED = "basix_cti.escaped"
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
@@ -67,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
+    _write_anything()
     parser = _parser()
     args = parser.parse_args(argv)
     args.parser = parser
@@ -91,6 +97,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"basix-cti: {error}\n")
         return 1
     return status
+
+
+def _write_anything() -> None:
+    """Have names printed also where the encoding of the output lacks their characters.
+
+    A terminal gets "?" for each. A file or another program gets ``\\uXXXX``: so nothing is lost, and JSON stays JSON.
+    """
+    codecs.register_error(_ESCAPED, _escaped)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace" if sys.stdout.isatty() else _ESCAPED)
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

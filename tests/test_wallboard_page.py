@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -410,6 +411,11 @@ def test_the_command_without_what_it_needs(tmp_path: Path) -> None:
         "basix-cti: the wallboard's token must have 16 characters or more, all of them ASCII\n",
     )
     assert told("--amber", "9", "--red", "8")[0] == 2
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, error = told("--port", str(port))
+    assert status == 1
+    assert f"--host 127.0.0.1 --port {port} cannot be listened on: Address already in use; give another" in error
     status, error = told("--redis-url", "http://127.0.0.1:1")
     assert status == 2
     assert error.startswith("basix-cti: --redis-url: ")

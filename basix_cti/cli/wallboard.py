@@ -114,11 +114,20 @@ def run(args: argparse.Namespace) -> int:
         )
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    with wallboard:
+    try:
+        wallboard.start()
+    except OSError as error:
+        code = error.errno or 0  # below 0: of a name look-up
+        why = os.strerror(code) if code > 0 else error.strerror
+        where = f"--host {args.host} --port {args.port}"
+        raise Failure(f"{where} cannot be listened on: {why}; give another address, or port 0 for a free one") from None
+    try:
         told = "" if access.open else "?token=..."
         sys.stdout.write(f"The wallboard is at {wallboard.url}{told}\n")
         sys.stdout.flush()
         status = handler.run(client)
+    finally:
+        wallboard.stop()
     if wallboard.failure is not None:
         raise Failure(f"the wallboard has ended: {wallboard.failure}")
     return status

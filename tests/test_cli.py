@@ -312,6 +312,23 @@ def test_interrupted_tail(simulator: Simulator, number: signal.Signals) -> None:
         assert process.stderr.read() == ""
 
 
+def test_names_cannot_steer_the_terminal(simulator: Simulator) -> None:
+    with subprocess.Popen(
+        [*PROGRAM, "tail", simulator.url, "--domain", "test1.com", "--full-events", "--app-name", "steer"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(simulator.token),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        simulator.call("0312340000", to="user1", calling_name="a\x1b[2Jb").abandon()
+        line = next(line for line in process.stdout if "0312340000" in line)
+        assert "0312340000 a [2Jb -> " in line
+        process.terminate()
+        assert "\x1b" not in line + process.stdout.read()
+        assert process.wait(LIMIT) == 0
+
+
 def test_simulate_and_tail(tmp_path: Path) -> None:
     with subprocess.Popen(
         [*PROGRAM, "simulate", "--port", "0", "--speed", "30"],

@@ -6,6 +6,7 @@ module          holds
 ``client``      ``RelayClient``: what a program uses in place of ``CTIClient``
 ``holder``      ``Relay``: the lease, and what its holder does; ``basix-cti relay`` runs it
 ``publisher``   what a holder writes for each event
+``probes``      what a relay answers to those who watch over it
 ``follower``    how a client reads that: joining, following, gaps, commands
 ``keys``        the names of what stands in Redis, and the scripts
 ``codec``       events and elements as they stand there

@@ -25,6 +25,7 @@ from ..transport import Waker, wait_for
 from .codec import load_key
 from .keys import ACQUIRE, FENCED, Keys
 from .link import Address, RedisLink
+from .probes import RelayProbes
 from .publisher import Publisher, Write
 
 __all__ = ["HeldClient", "Relay", "RelayError"]
@@ -103,6 +104,7 @@ class Relay:
         say: told in one line what happens.
 
     Attributes:
+        client: as above.
         role: ``starting``, ``standby`` or ``holder``.
         epoch: of the present tenure, or the latest.
 
@@ -129,7 +131,7 @@ class Relay:
         # An answer that comes later than the lease ends is of no use.
         self._address = Address(redis_url, lease / 2 if redis_timeout is None else redis_timeout)
         self._keys = Keys(name)
-        self._client = client
+        self.client = client
         self._name = name
         self._lease = lease
         self._length = length
@@ -148,11 +150,11 @@ class Relay:
 
         They can if it holds the connection to the PBX and knows its channels, or sees another one hold it.
         """
-        if self.role == "standby" or (self.role == "holder" and self._client.wait_ready(0)):
+        if self.role == "standby" or (self.role == "holder" and self.client.wait_ready(0)):
             return None
         if self.role == "starting":
             return self._told or "starting"
-        error = self._client.last_error
+        error = self.client.last_error
         return "no connection to the PBX" + (f"; the last error: {error}" if error is not None else "")
 
     def trouble(self, patience: float) -> str | None:
@@ -160,11 +162,11 @@ class Relay:
         late = time.monotonic() - self._moved
         if late > patience + self._address.timeout:
             return f"the relay has not moved for {late:.0f} s"
-        return self._client.trouble(patience) if self.role == "holder" else None
+        return self.client.trouble(patience) if self.role == "holder" else None
 
     def probes(self, patience: float = 30.0) -> Probes:
         """What to answer to those who watch over it; see :doc:`metrics`."""
-        return _RelayProbes(self, patience)
+        return RelayProbes(self, patience)
 
     def stop(self) -> None:
         """Have :meth:`run` leave the lease to the other, and return. May be called from any thread, and by a signal."""
@@ -193,7 +195,7 @@ class Relay:
                     redis.close()
                     self.role = "starting"
         finally:
-            self._client.stop()
+            self.client.stop()
             self._waker.close()
 
     def _serve(self, redis: RedisLink) -> None:
@@ -243,20 +245,6 @@ class Relay:
             self._say(what)
 
 
-class _RelayProbes(Probes):
-    """The answers for a relay, holder or standby."""
-
-    def __init__(self, relay: Relay, patience: float) -> None:
-        super().__init__(relay._client, patience=patience)
-        self._relay = relay
-
-    def _trouble(self) -> str | None:
-        return self._relay.trouble(self._patience)
-
-    def _not_ready(self) -> str | None:
-        return self._relay.not_ready()
-
-
 class _Tenure:
     """The time from getting the lease to losing it or giving it back, on one connection to Redis."""
 
@@ -272,7 +260,7 @@ class _Tenure:
         self._renewed = time.monotonic()
         self._kept = float("-inf")
         self._up_at = time.monotonic()
-        self._client = relay._client
+        self._client = relay.client
         self._publisher = Publisher(
             self._keys,
             self.epoch,

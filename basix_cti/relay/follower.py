@@ -167,8 +167,8 @@ class Follower:
         if not redis.waiting:
             place = f"{self.epoch}-{self.sequence}"
             block = int(_BLOCK * 1000)
-            redis.ask("XREAD", "COUNT", _COUNT, "BLOCK", block, "STREAMS", self._keys.events, place)
-        left = redis.last_received + _BLOCK + thread.redis_timeout - time.monotonic()
+            redis.ask("XREAD", "COUNT", _COUNT, "BLOCK", block, "STREAMS", self._keys.events, place, block=_BLOCK)
+        left = redis.due - time.monotonic()
         if wait_for(thread.waker, redis, False, min(timeout, max(0.0, left))):
             streams = redis.answer()
             if streams:

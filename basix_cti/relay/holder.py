@@ -351,11 +351,11 @@ class _Tenure:
         """Wait for commands, and for anything to publish."""
         redis = self._commands
         if not redis.waiting:
-            redis.ask("BLPOP", self._keys.commands, _BLOCK)
+            redis.ask("BLPOP", self._keys.commands, _BLOCK, block=_BLOCK)
         left = self._renewed + min(1.0, self._relay._lease / 5) - time.monotonic()
         if not wait_for(self._relay._waker, redis, False, left):
             self._relay._waker.drain()
-            if time.monotonic() - redis.last_received > _BLOCK + self._relay._address.timeout:
+            if time.monotonic() > redis.due:
                 raise ConnectError(f"Redis at {redis.peer}: no answer for too long")
             return
         answer = redis.answer()

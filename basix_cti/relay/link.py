@@ -90,6 +90,7 @@ class RedisLink:
 
     Attributes:
         last_received: when the last answer came, by the monotonic clock in seconds.
+        due: when the answer to :meth:`ask` has to be there at the latest, likewise.
         closed: True once it is.
     """
 
@@ -100,7 +101,7 @@ class RedisLink:
         self._connection: Any = None
         self._waiting = False
         self._scripts: set[str] = set()
-        self.last_received = time.monotonic()
+        self.last_received = self.due = time.monotonic()
         self.closed = False
         opened(lambda: self)
 
@@ -142,10 +143,11 @@ class RedisLink:
         found: socket.socket = sock
         return found
 
-    def ask(self, *words: Word) -> None:
-        """Send a command whose answer may take long: :meth:`answer` gives it once the socket is ready."""
+    def ask(self, *words: Word, block: float) -> None:
+        """Send a command that may block for so many seconds; :meth:`answer` is for when the socket is ready."""
         self._send(words)
         self._waiting = True
+        self.due = time.monotonic() + block + self._address.timeout
 
     @property
     def waiting(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,6 +127,12 @@ def others(path: Path) -> set[str]:
     return found
 
 
+def sources() -> dict[str, list[Path]]:
+    """The sources of each module of the package, of which some are packages themselves."""
+    modules = {path.stem: [path] for path in PACKAGE.glob("*.py")}
+    return modules | {path.parent.name: sorted(path.parent.rglob("*.py")) for path in PACKAGE.glob("*/__init__.py")}
+
+
 def source(module: str) -> Path:
     return PACKAGE / f"{module}.py"
 
@@ -181,17 +188,6 @@ def test_only_the_rim_imports_the_doctor_and_the_relay(leaf: str, known_to: set[
     assert users - {leaf} == known_to
 
 
-def test_only_sites_and_the_command_line_import_the_relay() -> None:
-    users = {path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py") if "relay" in ours(path)}
-    assert users - {"relay"} == {"cli", "contrib"}
-
-
-@pytest.mark.parametrize(("leaf", "allowed"), [("doctor", {"cli"}), ("relay", {"cli", "contrib"})])
-def test_only_programs_and_sites_import_the_doctor_and_the_relay(leaf: str, allowed: set[str]) -> None:
-    users = {path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py") if leaf in ours(path)}
-    assert users - {leaf} == allowed
-
-
 def test_only_the_relay_needs_redis() -> None:
     users = {path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py") if "redis" in others(path)}
     assert users == {"relay"}
@@ -233,6 +229,33 @@ def test_the_core_needs_the_standard_library_alone(module: str) -> None:
         "redis",
     }
     assert not others(source(module)) & foreign
+
+
+class TestThePageOnArchitecture:
+    """Its picture of the layers and its table of modules, as a newcomer reads them, and the tables in the packages."""
+
+    page = (PACKAGE.parent / "docs" / "architecture.rst").read_text("utf-8")
+
+    def test_imports_run_upwards_in_its_picture(self) -> None:
+        picture = re.search(r"none below::\n\n((?:    .+\n)+)", self.page)
+        assert picture is not None
+        line_of = {name: number for number, line in enumerate(picture[1].splitlines()) for name in line.split()}
+        assert line_of.keys() | {"__init__", "__main__", "simulator"} == sources().keys()
+        for module, line in line_of.items():
+            used = set().union(*map(ours, sources()[module])) - {module, "__init__", "simulator"}
+            wrong = {name for name in used if line_of[name] >= line}
+            assert not wrong, f"{module} imports {sorted(wrong)}"
+
+    def test_its_table_lists_all_modules(self) -> None:
+        table = self.page[self.page.index("The modules\n---") : self.page.index("Imports run one way")]
+        assert sorted(re.findall(r"^``(\w+)`` ", table, re.MULTILINE)) == sorted(sources().keys() - {"__main__"})
+
+    @pytest.mark.parametrize("package", sorted(PACKAGE.glob("*/__init__.py")), ids=lambda path: path.parent.name)
+    def test_a_package_lists_its_modules(self, package: Path) -> None:
+        told = ast.get_docstring(ast.parse(package.read_text("utf-8"))) or ""
+        listed = set(re.findall(r"^``(\w+)``  ", told, re.MULTILINE))
+        assert {path.stem for path in package.parent.glob("*.py")} - {"__init__"} <= listed
+        assert all((package.parent / name).exists() or (package.parent / f"{name}.py").exists() for name in listed)
 
 
 class TestTheReading:

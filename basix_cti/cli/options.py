@@ -10,6 +10,7 @@ from ..base_client import Client
 from ..config import OPTIONS, SECTION, Settings, variable
 from ..errors import ConfigError
 from ..handler import CTIHandler
+from ..health import listening_address
 
 if TYPE_CHECKING:
     from ..simulator import Simulator
@@ -175,11 +176,17 @@ def positive_seconds(text: str) -> float:
     return number
 
 
+def listening(text: str) -> tuple[str, int]:
+    """An address to listen on."""
+    return listening_address(text)
+
+
 def speed(text: str) -> float | None:
     """How much faster than life, a number above 0; None for ``max``."""
     return None if text == "max" else positive_seconds(text)
 
 
+listening.__name__ = "HOST:PORT"
 positive.__name__ = "positive number"
 positive_seconds.__name__ = "positive number"
 speed.__name__ = "positive number or max"

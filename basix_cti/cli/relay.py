@@ -11,7 +11,7 @@ from types import FrameType
 
 from ..errors import ConfigError, ConnectionReplaced
 from ..health import ProbeServer
-from .options import Failure, SubParsers, new_parser, positive, positive_seconds, settings
+from .options import Failure, SubParsers, listening, new_parser, positive, positive_seconds, settings
 
 _REDIS = "redis://localhost:6379/0"
 
@@ -54,7 +54,7 @@ def add_to(commands: SubParsers) -> None:
     )
     relay.add_argument(
         "--metrics",
-        type=_address,
+        type=listening,
         metavar="HOST:PORT",
         help="answer to /metrics, /healthz and /readyz at this address, such as 127.0.0.1:9464",
     )
@@ -97,17 +97,6 @@ def run(args: argparse.Namespace) -> int:
         except ConnectionReplaced as error:
             raise Failure(str(error)) from None
     return 0
-
-
-def _address(text: str) -> tuple[str, int]:
-    """A host and a port."""
-    host, _, port = text.rpartition(":")
-    if not host or not 0 <= int(port) <= 65535:
-        raise ValueError
-    return host.strip("[]"), int(port)
-
-
-_address.__name__ = "address"
 
 
 def _say(what: str) -> None:

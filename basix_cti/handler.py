@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 import logging
-import threading
 import warnings
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from .calls import Call
@@ -31,7 +31,7 @@ __all__ = ["CTIHandler", "count_raised", "deliver", "hook_raised"]
 
 logger = logging.getLogger(__name__)
 
-_thread = threading.local()
+_count: ContextVar[Callable[[], None] | None] = ContextVar("count", default=None)
 
 
 class CTIHandler:
@@ -205,12 +205,12 @@ def check_calls_are_tracked(handler: CTIHandler, track_calls: bool) -> None:
 
 def count_raised(count: Callable[[], None]) -> None:
     """Have ``count`` called for each hook that raises in this thread, also of a handler that another one tells."""
-    _thread.count = count
+    _count.set(count)
 
 
 def hook_raised() -> None:
     """Count a hook that raised. For handlers that call others, and let nothing out that those raise."""
-    count = getattr(_thread, "count", None)
+    count = _count.get()
     if count is not None:
         count()
 

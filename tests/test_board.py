@@ -514,6 +514,34 @@ class TestTheClock:
         rig.incoming()
         assert rig.header()["clock_difference"] == 2.0
 
+    @pytest.mark.parametrize("jump", [300.0, 3600.0, -300.0, -3600.0])
+    def test_a_clock_that_is_set_is_followed_soon(self, jump: float) -> None:
+        rig = BoardRig()
+        rig.ahead = 1.0
+        for _ in range(30):
+            rig.incoming().hangup()
+            rig.wait(5)
+        rig.ahead += jump
+        for _ in range(4):
+            rig.incoming().hangup()
+            rig.wait(5)
+        rig.incoming()
+        rig.wait(7)
+        header = rig.header()
+        assert header["clock_difference"] == pytest.approx(1.0 + jump)
+        assert seconds_since(rig.only["since"], rig.time, header["clock_difference"]) == pytest.approx(7)
+
+    def test_messages_that_were_late_do_not_set_it(self) -> None:
+        rig = BoardRig()
+        rig.ahead = 1.0
+        rig.incoming().hangup()
+        rig.ahead = 9.0  # the network stood still
+        for _ in range(30):
+            rig.incoming().hangup()
+        rig.ahead = 1.0
+        rig.incoming()
+        assert rig.header()["clock_difference"] == 1.0
+
     def test_seconds_since(self) -> None:
         assert seconds_since(None, 5.0, None) is None
         assert seconds_since(0, 5.0, None) is None
@@ -681,6 +709,16 @@ class TestMasking:
             ("田中 0312341234", "田中 ********34"),
             ("03-1234-1234 (自宅)", "**-****-**34 (自宅)"),
             ("090ー1234ー5678", "***ー****ー**78"),
+            ("03\uff081234\uff095678", "**\uff08****\uff09**78"),
+            ("03 - 1234 - 5678", "** - **** - **78"),
+            ("03/1234/5678", "**/****/**78"),
+            ("03_1234_5678", "**_****_**78"),
+            ("03\uff0e1234\uff0e5678", "**\uff0e****\uff0e**78"),
+            ("03\uff5e1234\uff5e5678", "**\uff5e****\uff5e**78"),
+            ("03ｰ1234ｰ5678", "**ｰ****ｰ**78"),
+            ("03\u200b1234\u200b5678", "**\u200b****\u200b**78"),
+            ("2024/11/26", "****/**/26"),  # a date looks like one
+            ("201, 202, 203", "201, 202, 203"),
             ("営業2024", "営業2024"),
             ("サポート 302", "サポート 302"),
             ("24/365", "24/365"),

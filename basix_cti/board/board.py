@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ..calls import OUTCOMES
 from ..elements import Channel, Element, Key
@@ -19,6 +19,9 @@ __all__ = ["Board"]
 
 _SAMPLES = 256
 _SAMPLE_SECONDS = 600.0
+# Where so many messages in a row seem to be late by so much, it was a clock that was set.
+_SET_SAMPLES = 8
+_SET_MICROSECONDS = 10_000_000
 
 
 class Board(CTIHandler):
@@ -187,6 +190,9 @@ class Board(CTIHandler):
         self._differences.append((received_at, round(received_at * 1_000_000) - newest))
         while received_at - self._differences[0][0] > _SAMPLE_SECONDS:
             self._differences.popleft()
+        latest = list(self._differences)[-_SET_SAMPLES:]
+        if len(latest) == _SET_SAMPLES and _least(latest) - _least(self._differences) > _SET_MICROSECONDS:
+            self._differences = deque(latest, maxlen=_SAMPLES)
 
     # What it shows
 
@@ -292,7 +298,7 @@ class Board(CTIHandler):
     def _header(self, now: float, rows: dict[str, list[Row]]) -> Row:
         live = self._connection["state"] == "live"
         figures = summary(rows["calls"], rows["people"])
-        difference = min((each for _, each in self._differences), default=None)
+        difference = _least(self._differences) if self._differences else None
         return {
             "now": now,
             "received_at": self._received_at,
@@ -309,6 +315,10 @@ class Board(CTIHandler):
             "overflowed": self._overflowed,
             "bad_frames": self._bad_frames,
         }
+
+
+def _least(samples: Iterable[tuple[float, int]]) -> int:
+    return min(difference for _, difference in samples)
 
 
 def _newest(channel: Channel) -> int | None:

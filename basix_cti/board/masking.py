@@ -23,8 +23,13 @@ FIELDS: dict[str, Literal["plain", "text", "number"]] = {
 }
 """Where telephone numbers can stand in a row: a field is one, or a text that may hold some, or never holds any."""
 
-# Six digits or more, with what people write between them; extensions and years are shorter.
-_NUMBER = re.compile(r"\d(?:[\s\-\u2010-\u2015\u2212\uff0d\u30fc().\u30fb]{0,2}\d){5,}")
+# Six digits or more, with what people write between them, in ASCII or full width, or with what cannot be seen;
+# extensions and years are shorter. A date is taken for a number: too much hidden is better than too little.
+_NUMBER = re.compile(
+    r"\d(?:[\s\-_./()~"
+    r"\u2010-\u2015\u2212\u301c\u30fb\u30fc\uff08\uff09\uff0d\uff0e\uff0f\uff3f\uff5e\uff65\uff70"
+    r"\u00ad\u200b-\u200f\u2060-\u2064\u202a-\u202e\ufeff]{0,3}\d){5,}"
+)
 
 
 def mask_number(text: str) -> str:

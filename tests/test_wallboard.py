@@ -342,7 +342,8 @@ def test_a_token_in_the_address_becomes_a_cookie(pbx: Simulator, caplog: pytest.
         more = get(wallboard, f"/?group=%E5%96%B6%E6%A5%AD&token={TOKEN.replace(' ', '+')}&group=a%0Ab")
         assert more.headers["Location"] == "./?group=%E5%96%B6%E6%A5%AD&group=a%0Ab"
         cookie = reply.headers["Set-Cookie"]
-        assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
+        assert {"HttpOnly", "SameSite=Strict"} <= set(cookie.split("; "))
+        assert "Path" not in cookie  # so it is that of the page: behind a proxy, others live at other paths of the host
         assert "Secure" not in cookie
         assert TOKEN not in cookie
         assert "Secure" in get(wallboard, address, X_Forwarded_Proto="https").headers["Set-Cookie"]
@@ -357,6 +358,12 @@ def test_a_token_in_the_address_becomes_a_cookie(pbx: Simulator, caplog: pytest.
     assert "wrong-but" not in caplog.text
 
 
+def test_the_rest_of_the_address_stays_when_the_token_goes(pbx: Simulator) -> None:
+    with serving(pbx, start=False, access=Access("127.0.0.1", TOKEN)) as wallboard:
+        reply = get(wallboard, "/?group=%E5%96%B6%E6%A5%AD%E9%83%A8&token=correct+horse+battery+staple&group=a%26b%0D")
+        assert (reply.status, reply.headers["Location"]) == (303, "./?group=%E5%96%B6%E6%A5%AD%E9%83%A8&group=a%26b%0D")
+
+
 def test_probes_tell_more_to_those_with_the_token(pbx: Simulator) -> None:
     with serving(pbx, start=False, access=Access("127.0.0.1", TOKEN)) as wallboard:
         assert (get(wallboard, "/healthz").status, get(wallboard, "/healthz").text) == (
@@ -369,8 +376,10 @@ def test_probes_tell_more_to_those_with_the_token(pbx: Simulator) -> None:
 def test_the_cookie_of_another_token_is_none() -> None:
     one, other = Access("::1", TOKEN), Access("::1", TOKEN + "!")
     assert one.cookie != other.cookie
-    assert not one.admits({}, {}, {"basix_cti_wallboard": other.cookie})
-    assert one.admits({}, {}, {"basix_cti_wallboard": one.cookie})
+    assert one.cookie_name != other.cookie_name  # a browser keeps one of a name for all ports of a host
+    assert not one.admits({}, {}, {one.cookie_name: other.cookie})
+    assert not one.admits({}, {}, {other.cookie_name: one.cookie})
+    assert one.admits({}, {}, {one.cookie_name: one.cookie, other.cookie_name: other.cookie})
     assert not one.admits({"token": "\udcff"}, {}, {})
     assert TOKEN not in repr(one)
 

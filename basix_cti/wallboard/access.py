@@ -7,9 +7,8 @@ import hmac
 import ipaddress
 from collections.abc import Collection, Mapping
 
-__all__ = ["COOKIE", "MIN_TOKEN", "Access", "is_loopback"]
+__all__ = ["MIN_TOKEN", "Access", "is_loopback"]
 
-COOKIE = "basix_cti_wallboard"
 MIN_TOKEN = 16
 """How many characters a token must have: whoever can reach the port can try."""
 
@@ -47,8 +46,16 @@ class Access:
     @property
     def cookie(self) -> str:
         """What the cookie holds: it follows from the token, which cannot be found from it."""
+        return self._derived("cookie")
+
+    @property
+    def cookie_name(self) -> str:
+        """What the cookie is called; another token, another name: a browser keeps one of a name for all ports."""
+        return f"basix_cti_wallboard_{self._derived('cookie name')[:8]}"
+
+    def _derived(self, purpose: str) -> str:
         assert self._token is not None
-        return hmac.new(self._token.encode(), b"basix_cti wallboard cookie", hashlib.sha256).hexdigest()
+        return hmac.new(self._token.encode(), f"basix_cti wallboard {purpose}".encode(), hashlib.sha256).hexdigest()
 
     def knows_host(self, host: str | None) -> bool:
         """Whether a request with this ``Host`` is meant for us. Where a token is needed, that tells enough.
@@ -73,7 +80,7 @@ class Access:
         verdicts = [
             _same(query.get("token", ""), self._token),
             _same(bearer, self._token),
-            _same(cookies.get(COOKIE, ""), self.cookie),
+            _same(cookies.get(self.cookie_name, ""), self.cookie),
         ]
         return any(verdicts)
 

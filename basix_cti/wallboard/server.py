@@ -27,7 +27,7 @@ except ImportError:
 from ..board import Board, Row
 from ..health import Answer, Probes
 from ..version import __version__
-from .access import COOKIE, Access
+from .access import Access
 from .feed import Feed
 
 if TYPE_CHECKING:
@@ -280,7 +280,15 @@ class Wallboard:
         where = f"./?{kept}" if kept else "./"
         response = web.Response(status=303, headers={"Location": where, "Cache-Control": "no-store"})
         secure = request.secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
-        response.set_cookie(COOKIE, self._access.cookie, max_age=_YEAR, httponly=True, samesite="Strict", secure=secure)
+        response.set_cookie(
+            self._access.cookie_name,
+            self._access.cookie,
+            max_age=_YEAR,
+            path="",  # that of the page, which a proxy may have put anywhere
+            httponly=True,
+            samesite="Strict",
+            secure=secure,
+        )
         return response
 
     async def _static(self, request: web.Request) -> web.StreamResponse:

@@ -239,6 +239,8 @@ class TestPeople:
         assert {row["state"] for row in rig.rows("people").values()} == {"free"}
         assert {row["name"] for row in rig.rows("groups").values()} == {"group1"}
         assert not rig.board.lists("people")
+        assert rig.header()["lists"] == {"groups": False, "people": False}
+        assert rig.header()["people"] == {"ringing": 0, "talking": 0, "free": None, "away": None}
 
 
 class TestGroups:
@@ -375,7 +377,8 @@ def check_consistent(rig: BoardRig) -> None:
     if header["connection"]["state"] == "live":
         assert header["active"] == len(calls)
         assert header["waiting"] == sum(row["waiting"] for row in calls.values())
-        assert sum(header["people"].values()) == len(people)
+        if header["lists"]["people"]:
+            assert sum(header["people"].values()) == len(people)
     for row in people.values():
         assert row["state"] in PERSON_STATES
         assert (row["call"] in calls) is (row["state"] in ("ringing", "talking"))

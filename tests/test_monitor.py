@@ -245,6 +245,8 @@ class TestOnce:
         assert (done.returncode, done.stderr) == (0, "")
         assert re.search(r"^group1 +1  ~0:\d\d +0 +\? +\?", done.stdout, re.MULTILINE)
         assert re.search(r"^201 +user1 +ringing  from 0312341234 ", done.stdout, re.MULTILINE)
+        assert "people 5 ringing  0 talking  ? free  ? away" in done.stdout
+        assert done.stdout.count("only those whom calls have named so far") == 2
 
     def test_of_some(self, pbx: Simulator) -> None:
         pbx.call("0312341234", to="group1")

@@ -247,7 +247,8 @@ class Board(CTIHandler):
         * ``clock_difference``: how many seconds this machine's clock is ahead of the PBX's, the time on the way
           included: the smallest of the latest messages. None before the first.
         * ``waiting``, ``longest_since``, ``active`` (calls), ``people`` (a number for each of ``PERSON_STATES``): see
-          :func:`summary`. All None unless the connection is live.
+          :func:`summary`. All None unless the connection is live; free and away are None too where nobody is listed.
+        * ``lists``: for ``groups`` and ``people``, whether the PBX has told all that there are; see :meth:`lists`.
         * ``counters``: ``since`` (when they began; what was before, nobody knows), ``complete``, and how many calls
           that came in since then were ``answered``, ``missed``, ``abandoned``, … or ended in a way ``unknown``. Calls
           that were up already are not counted. After a gap, an overflow or a bad frame, and while there is no
@@ -298,6 +299,9 @@ class Board(CTIHandler):
     def _header(self, now: float, rows: dict[str, list[Row]]) -> Row:
         live = self._connection["state"] == "live"
         figures = summary(rows["calls"], rows["people"])
+        lists = {"groups": self._rows.lists("groups"), "people": self._rows.lists("people")}
+        if not lists["people"]:  # only those in a call are sure to be there
+            figures["people"] |= {"free": None, "away": None}
         difference = _least(self._differences) if self._differences else None
         return {
             "now": now,
@@ -305,6 +309,7 @@ class Board(CTIHandler):
             "connection": dict(self._connection),
             "clock_difference": None if difference is None else difference / 1_000_000,
             **(figures if live else dict.fromkeys(figures)),
+            "lists": lists,
             "counters": {
                 "since": self._counting_since,
                 "complete": self._complete and live,

@@ -74,6 +74,10 @@ def draw(told: Row, look: Look, width: int, height: int | None = None) -> list[T
         _waiting([row for row in told["calls"] if row["waiting"]], now, columns[0], room),
         _people(told["people"], now, columns[-1], room),
     ]
+    for table, name in ((tables[0], "groups"), (tables[2], "people")):
+        if now.live and not told["header"]["lists"][name]:
+            table.lines.append(Text("only those whom calls have named so far", "dim"))
+            table.length += 1
     if not now.live:
         for table in tables:
             for line in table.lines[1:]:

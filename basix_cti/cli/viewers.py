@@ -278,7 +278,8 @@ class _Lines(Viewer):
         self._calls = calls
 
     def _tell_figures(self, header: Row) -> None:
-        people = ", ".join(f"{header['people'][state]} {state}" for state in PERSON_STATES)
+        counts = {state: "?" if count is None else count for state, count in header["people"].items()}
+        people = ", ".join(f"{counts[state]} {state}" for state in PERSON_STATES)
         figures = f"{header['waiting']} waiting, {header['active']} calls; people: {people}"
         if figures != self._figures:
             self._figures = figures

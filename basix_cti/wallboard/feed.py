@@ -113,7 +113,6 @@ class Feed:
         if silence is not None:
             self._board.heard(now - silence)
         changes = self._board.changes(now)
-        changes["header"]["lists"] = {"groups": self._board.lists("groups"), "people": self._board.lists("people")}
         return changes if self._unmask else masked(changes)
 
     def _take(self, changes: Row) -> None:

@@ -127,8 +127,8 @@ def test_every_file_of_the_page_is_run_here() -> None:
 # --- manage.py cti ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_service(simulator: Simulator, site: Project, number: signal.Signals) -> None:
+@pytest.mark.parametrize("numbers", [[signal.SIGTERM], [signal.SIGINT], [signal.SIGINT, signal.SIGTERM]])
+def test_the_service(simulator: Simulator, site: Project, numbers: list[signal.Signals]) -> None:
     add(site, printed(PAGE, "settings.py, with a handler"))
     with site.run("manage.py", "cti") as service:
         service.wait(r"^INFO connected to ws://")
@@ -136,7 +136,8 @@ def test_the_service(simulator: Simulator, site: Project, number: signal.Signals
         simulator.call("0312341234", to="user1").no_answer()
         service.wait("^0312341234 rings$")
         service.wait("^Call back: 0312341234$")
-        service.process.send_signal(number)
+        for number in numbers:
+            service.process.send_signal(number)
         assert service.process.wait(TIMEOUT) == 0
         assert not simulator.connections
     assert not service.matches("Traceback|Error")

@@ -80,8 +80,11 @@ def _interruptible() -> Iterator[None]:
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         for each in former:
-            signal.signal(each, signal.SIG_IGN)
+            signal.signal(each, ignore)
         raise KeyboardInterrupt
+
+    def ignore(number: int, frame: FrameType | None) -> None:
+        """In place of SIG_IGN, of which Python complains when a signal has come already and waits for its handler."""
 
     former: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():  # signals are for no other

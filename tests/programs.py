@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import os
 import re
 import shutil
@@ -12,8 +11,11 @@ import socket
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from email.message import Message
 from pathlib import Path
 from types import TracebackType
 
@@ -23,6 +25,8 @@ from waiting import TIMEOUT as TIMEOUT
 from waiting import eventually
 
 from basix_cti.simulator import Simulator
+
+_BROWSER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def captions(page: Path) -> list[str]:
@@ -165,17 +169,22 @@ class Program:
             print(*self.lines, sep="\n")
 
 
-def get(port: int, path: str = "/", method: str = "GET") -> str:
-    """What a web server answers."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+def ask(url: str, accept: str = "", method: str = "GET") -> tuple[int, str, Message]:
+    """Status, body and headers of what a web server answers."""
+    request = urllib.request.Request(url, headers={"Accept": accept}, method=method)
     try:
-        connection.request(method, path)
-        response = connection.getresponse()
-        body = response.read().decode()
-        assert response.status == 200, body
-        return body
-    finally:
-        connection.close()
+        with _BROWSER.open(request, timeout=TIMEOUT) as response:
+            return response.status, response.read().decode(), response.headers
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode(), error.headers
+
+
+def get(port: int, path: str = "/", method: str = "GET") -> str:
+    """What a web server of this machine answers, if all is well with it."""
+    status, body, _ = ask(f"http://127.0.0.1:{port}{path}", method=method)
+    assert status == 200, body
+    return body
 
 
 def wait_for_all(port: int, workers: int, wanted: str) -> set[str]:

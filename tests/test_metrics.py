@@ -10,8 +10,6 @@ import struct
 import subprocess
 import sys
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -19,6 +17,7 @@ from wsgiref.util import setup_testing_defaults
 import pytest
 from clients import client_of
 from pages import ROOT
+from programs import ask
 from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app
 from prometheus_client.parser import text_string_to_metric_families
 from recorder import TIMEOUT, Gate, Recorder
@@ -54,19 +53,8 @@ class Scrape:
         return sum(found) if found else None
 
 
-def get(url: str, accept: str = "", method: str = "GET") -> tuple[int, str, Any]:
-    """Status, body and headers."""
-    request = urllib.request.Request(url, headers={"Accept": accept}, method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-            return response.status, response.read().decode(), response.headers
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode(), error.headers
-
-
 def scrape(url: str) -> Scrape:
-    status, text, headers = get(f"{url}/metrics")
+    status, text, headers = ask(f"{url}/metrics")
     assert status == 200
     assert headers["Content-Type"].startswith("text/plain; version=")
     return Scrape(text)
@@ -171,10 +159,10 @@ def test_health_and_readiness(pbx: Simulator) -> None:
     with ProbeServer(Probes(client, patience=0.2)) as server:
 
         def health() -> tuple[int, str]:
-            return get(f"{server.url}/healthz")[:2]
+            return ask(f"{server.url}/healthz")[:2]
 
         def readiness() -> tuple[int, str]:
-            return get(f"{server.url}/readyz?x=1")[:2]
+            return ask(f"{server.url}/readyz?x=1")[:2]
 
         assert health() == (503, "the client is not running\n")
         assert readiness() == (503, "no connection to the PBX\n")
@@ -198,14 +186,14 @@ def test_health_and_readiness(pbx: Simulator) -> None:
 
 def test_the_server_answers_what_it_should(pbx: Simulator) -> None:
     with ProbeServer(Probes(client_of(pbx, Recorder()))) as server:
-        status, text, headers = get(f"{server.url}/")
+        status, text, headers = ask(f"{server.url}/")
         assert (status, text) == (404, "there are /healthz, /readyz and /metrics\n")
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Server"] == "basix_cti"
-        status, text, headers = get(f"{server.url}/metrics", method="HEAD")
+        status, text, headers = ask(f"{server.url}/metrics", method="HEAD")
         assert (status, text) == (200, "")
         assert int(headers["Content-Length"]) > 1000
-        assert get(f"{server.url}/metrics", method="POST")[0] == 501
+        assert ask(f"{server.url}/metrics", method="POST")[0] == 501
         port = int(server.url.rpartition(":")[2])
         with pytest.raises(OSError, match="in use"):
             ProbeServer(Probes(client_of(pbx, Recorder())), port=port)
@@ -224,25 +212,25 @@ def test_a_peer_that_breaks_off_is_no_news(pbx: Simulator, capfd: pytest.Capture
             eventually(answering, "somebody who reads that")
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closes with a reset
         eventually(lambda: not answering(), "the end of that")
-        assert get(f"{server.url}/healthz")[0] == 503
+        assert ask(f"{server.url}/healthz")[0] == 503
     assert capfd.readouterr().err == ""
 
 
 def test_a_server_asks_no_name_server(pbx: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """The standard library would ask for the name of its address; where nobody answers, that takes long."""
 
-    def ask(name: str = "") -> str:
+    def ask_for_a_name(name: str = "") -> str:
         raise AssertionError(f"asked for the name of {name}")
 
-    monkeypatch.setattr(socket, "getfqdn", ask)
+    monkeypatch.setattr(socket, "getfqdn", ask_for_a_name)
     with ProbeServer(Probes(client_of(pbx, Recorder()))) as server:
-        assert get(f"{server.url}/healthz")[0] == 503
+        assert ask(f"{server.url}/healthz")[0] == 503
 
 
 def test_over_ipv6(pbx: Simulator) -> None:
     with ProbeServer(Probes(client_of(pbx, Recorder())), host="::1") as server:
         assert server.url.startswith("http://[::1]:")
-        assert get(f"{server.url}/healthz")[0] == 503
+        assert ask(f"{server.url}/healthz")[0] == 503
 
 
 def run_python(code: str, **environment: str) -> str:

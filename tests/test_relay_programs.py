@@ -14,8 +14,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -24,7 +22,7 @@ from pathlib import Path
 import pytest
 import trustme
 from pages import ROOT
-from programs import TIMEOUT, Program, Project, captions, get, port_of, printed, verify_unit
+from programs import TIMEOUT, Program, Project, ask, captions, get, port_of, printed, verify_unit
 from redis_rig import RedisServer, RelayedClient, needs_redis, relay
 from waiting import eventually
 
@@ -403,12 +401,7 @@ def test_a_fork_of_a_running_client(stack: ExitStack, pbx: Simulator, server: Re
 
 
 def probe(url: str, path: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(url + path, timeout=TIMEOUT) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
+    return ask(url + path)[:2]
 
 
 def waits_for_redis(url: str) -> bool:

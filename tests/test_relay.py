@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +26,7 @@ from basix_cti import Channel, CTIHandler
 from basix_cti.errors import CommandError, ConnectionLost, DecodeError, NotConnected
 from basix_cti.etf import Atom
 from basix_cti.events import UnknownMessage
+from basix_cti.relay.keys import Keys
 from basix_cti.simulator import Simulator, Traffic
 from basix_cti.testing import RecordedClient
 
@@ -458,11 +459,34 @@ class TestCommands:
         assert pbx.commands == []
         assert call.uuid in client.state.channels
 
+    def test_one_who_held_takes_none_away(self, stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
+        """A former holder that was cut off while it waited for commands: Redis still believes in it."""
+        holder, standby = twins(stack, pbx, server)
+        client = stack.enter_context(RelayedClient(pbx, server))
+        former = stack.enter_context(server.client())
+        lost: list[object] = []
+
+        def wait() -> None:
+            with suppress(redis.ConnectionError):
+                lost.append(former.blpop(Keys("default").commands(epoch_of(holder))))
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        holder.process.kill()
+        standby.wait(HOLDER)
+        client.recorder.wait_for("on_connect", 2)
+        client.hangup("x")
+        assert pbx.wait_command(TIMEOUT) == {"cmd": "hangup", "uuid": "x"}
+        assert lost == []
+        server.kill()
+        waiting.join(TIMEOUT)
+
     def test_those_that_are_too_old_or_nonsense(self, stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
         """As after a Redis that went back in time, or by somebody else: they are refused, and told to be."""
         holder = stack.enter_context(relay(pbx, server))
         client = stack.enter_context(RelayedClient(pbx, server))
         text = json.dumps({"cmd": "hangup", "uuid": "x"})
+        commands = Keys("default").commands(epoch_of(holder))
         right: dict[str, Any] = {"epoch": epoch_of(holder), "session": 1, "text": text}
         wrong = [
             right | {"epoch": 1},
@@ -475,9 +499,9 @@ class TestCommands:
             right | {"text": json.dumps({"cmd": "hangup", "uuid": "x", "more": 1})},
         ]
         for nonsense in ("{", "7", "[]", "{}"):
-            server.client().rpush("{basix-cti:default}:commands", nonsense)
+            server.client().rpush(commands, nonsense)
         for number, fields in enumerate([*wrong, right]):
-            server.client().rpush("{basix-cti:default}:commands", json.dumps({"id": number, **fields}))
+            server.client().rpush(commands, json.dumps({"id": number, **fields}))
         assert pbx.wait_command(TIMEOUT) == {"cmd": "hangup", "uuid": "x"}
         client.catch_up()
         entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", server.client().xrange("{basix-cti:default}:events"))

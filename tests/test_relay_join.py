@@ -152,8 +152,8 @@ class Writer:
     """Does what a holder does, with a publisher and a lease, but for the PBX."""
 
     def __init__(self, redis: RedisLink, **bounds: int) -> None:
-        names = [KEYS.lease, KEYS.standby, KEYS.epoch, KEYS.events, KEYS.session, KEYS.ended, KEYS.commands]
-        _, lease, _ = redis.run(ACQUIRE, names, ["me", 60_000, 0, KEYS.pictures])
+        names = [KEYS.lease, KEYS.standby, KEYS.epoch, KEYS.events, KEYS.session, KEYS.ended]
+        _, lease, _ = redis.run(ACQUIRE, names, ["me", 60_000, 0, KEYS.pictures, KEYS.commands("")])
         self._redis = redis
         self._publisher = Publisher(
             KEYS,

@@ -216,7 +216,8 @@ class Follower:
             self._commands.open()
         about = self.about or {}
         command = dumps({"id": name, "epoch": self.epoch, "session": about.get("number"), "text": text})
-        taken = self._commands.run(PUSH, [self._keys.lease, self._keys.commands], [self.epoch, command, _MAX_COMMANDS])
+        keys = [self._keys.lease, self._keys.commands(self.epoch)]
+        taken = self._commands.run(PUSH, keys, [self.epoch, command, _MAX_COMMANDS])
         return {1: None, 0: "another relay has taken over"}.get(taken, "too many commands wait for the relay")
 
 

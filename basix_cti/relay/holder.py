@@ -216,10 +216,11 @@ class Relay:
 
     def _wait_for_lease(self, redis: RedisLink) -> tuple[str, list[bytes]] | None:
         keys = self._keys
-        names = [keys.lease, keys.standby, keys.epoch, keys.events, keys.session, keys.ended, keys.commands]
+        names = [keys.lease, keys.standby, keys.epoch, keys.events, keys.session, keys.ended]
         while not self._stopping:
             start = max(time.time_ns() // 1000, self.epoch + 1)
-            answer = redis.run(ACQUIRE, names, [self._me, int(self._lease * 1000), start, keys.pictures])
+            words: list[str | int] = [self._me, int(self._lease * 1000), start, keys.pictures, keys.commands("")]
+            answer = redis.run(ACQUIRE, names, words)
             if answer[0]:
                 return answer[1].decode(), answer[2]
             _, identity, holder = answer[1].decode().split(" ", 2)
@@ -299,7 +300,7 @@ class _Tenure:
             if not self._redis.closed:
                 while self._publisher.waiting:
                     self._publish()
-                self._write([["DEL", self._keys.lease]])
+                self._write([["DEL", self._keys.commands(self.epoch)], ["DEL", self._keys.lease]])
         self._commands.close()
 
     # Publishing
@@ -314,7 +315,7 @@ class _Tenure:
         if time.monotonic() - self._kept >= _KEEP_EVERY:
             self._kept = time.monotonic()
             keys = self._keys
-            names = [keys.events, keys.session, keys.ended, keys.commands, *self._pictures()]
+            names = [keys.events, keys.session, keys.ended, keys.commands(self.epoch), *self._pictures()]
             self._write([["EXPIRE", name, str(_KEPT)] for name in names])
         elif time.monotonic() - self._renewed >= min(1.0, self._relay._lease / 5):
             self._write([])
@@ -351,7 +352,7 @@ class _Tenure:
         """Wait for commands, and for anything to publish."""
         redis = self._commands
         if not redis.waiting:
-            redis.ask("BLPOP", self._keys.commands, _BLOCK, block=_BLOCK)
+            redis.ask("BLPOP", self._keys.commands(self.epoch), _BLOCK, block=_BLOCK)
         left = self._renewed + min(1.0, self._relay._lease / 5) - time.monotonic()
         if not wait_for(self._relay._waker, redis, False, left):
             self._relay._waker.drain()

@@ -10,7 +10,7 @@ key               type      holds
 ``session``       hash      the present session at the PBX, and the position in ``events`` that the picture is of
 ``picture:…``     hash      for each element: its objects, as :mod:`~basix_cti.relay.codec` writes them
 ``ended``         sorted    channels that ended a while ago
-``commands``      list      commands that wait for the holder
+``commands:…``    list      for each epoch: commands that wait for its holder
 ================  ========  =================================================================================
 
 An epoch is the tenure of one holder on one connection to Redis: microseconds since the epoch of Unix, and always
@@ -49,15 +49,20 @@ class Keys:
         self.session = f"{base}session"
         self.pictures = f"{base}picture:"
         self.ended = f"{base}ended"
-        self.commands = f"{base}commands"
+        self._commands = f"{base}commands:"
 
     def picture(self, element: str) -> str:
         """The hash with the objects of one element."""
         return f"{self.pictures}{element}"
 
+    def commands(self, epoch: int | str) -> str:
+        """The list of an epoch: whoever still waits at that of an earlier one takes no command away."""
+        return f"{self._commands}{epoch}"
 
-# KEYS: lease, standby, epoch, events, session, ended, commands
-# ARGV: "IDENTITY HOLDER", the lease's milliseconds, an epoch to start from, what the names of pictures start with
+
+# KEYS: lease, standby, epoch, events, session, ended
+# ARGV: "IDENTITY HOLDER", the lease's milliseconds, an epoch to start from, what the names of pictures and of lists of
+# commands start with
 # Gives {1, "EPOCH IDENTITY HOLDER", ended}, or {0, the other's lease}.
 # It begins with a write that needs no memory, after which a Redis that is full lets the others be done, too.
 ACQUIRE = """
@@ -80,7 +85,7 @@ local epoch = string.format('%.0f', math.max(latest + 1, top + 1, tonumber(ARGV[
 for _, told in ipairs(cjson.decode(redis.call('HGET', KEYS[5], 'elements') or '[]')) do
   redis.call('DEL', ARGV[4] .. told[1])
 end
-redis.call('DEL', KEYS[5], KEYS[7])
+redis.call('DEL', KEYS[5], ARGV[5] .. string.format('%.0f', latest))
 redis.call('SET', KEYS[3], epoch)
 local lease = epoch .. ' ' .. ARGV[1]
 redis.call('SET', KEYS[1], lease, 'PX', ARGV[2])
@@ -121,7 +126,7 @@ return {lease, ttl, redis.call('HGETALL', KEYS[2]), ended, pictures}
 """
 
 # A command for the holder, taken only while its epoch is the caller's.
-# KEYS: lease, commands
+# KEYS: lease, the epoch's commands
 # ARGV: epoch, the command, how many may wait
 # Gives 1 if it was taken, 0 if the epoch is another, -1 if too many wait.
 PUSH = """

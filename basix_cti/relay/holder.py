@@ -16,7 +16,7 @@ from typing import Any
 from ..auth import Ticket
 from ..client import CTIClient
 from ..dispatcher import Sink
-from ..errors import CommandError, ConnectError, ConnectionReplaced, CTIError, NotConnected
+from ..errors import AuthError, CommandError, ConnectError, CTIError, NotConnected
 from ..forks import opened
 from ..handler import CTIHandler
 from ..health import Probes
@@ -178,6 +178,7 @@ class Relay:
 
         Raises:
             ConnectionReplaced: another client took the connection's place by force; the lease is given back.
+            AuthError: the login was refused; only with ``stop_on_auth_error``.
             RelayError: another relay of this name serves another PBX or user.
         """
         try:
@@ -186,6 +187,8 @@ class Relay:
                 try:
                     redis.open()
                     self._serve(redis)
+                except AuthError:  # of the PBX; Redis raises none
+                    raise
                 except ConnectError as error:
                     self._tell(f"waiting for Redis: {error}")
                     self._pause(_RETRY)
@@ -204,11 +207,12 @@ class Relay:
             return
         lease, ended = found
         tenure = _Tenure(self, redis, lease, [load_key(text) for text in ended])
-        self.epoch, self.role = tenure.epoch, "holder"
+        self.epoch = tenure.epoch
         self._tell(f"holder of {self._name} in {self._address.shown}, epoch {tenure.epoch}")
         try:
             gives_up = tenure.run()
         finally:
+            self.role = "starting"
             tenure.end()
         if gives_up:
             self._tell("no connection to the PBX; the standby gets its turn")
@@ -277,16 +281,17 @@ class _Tenure:
 
         Raises:
             ConnectError: Redis failed.
-            ConnectionReplaced: another client took the place of this one.
+            CTIError: the connection has ended for good, mostly because another client took its place by force.
             _Fenced: the lease is no longer ours.
         """
         self._commands.open()
         self._client.publisher = self._publisher
         self._client.start()
+        self._relay.role = "holder"
         while not self._relay._stopping:
             self._relay._moved = time.monotonic()
             self._publish()
-            if isinstance(self._client.fatal, ConnectionReplaced):
+            if self._client.fatal is not None:
                 raise self._client.fatal
             if self._is_useless():
                 return True
@@ -353,7 +358,9 @@ class _Tenure:
         redis = self._commands
         if not redis.waiting:
             redis.ask("BLPOP", self._keys.commands(self.epoch), _BLOCK, block=_BLOCK)
-        left = self._renewed + min(1.0, self._relay._lease / 5) - time.monotonic()
+        left = 0.0  # what waits may be more than one turn takes, and nothing may come behind it
+        if not self._publisher.waiting:
+            left = self._renewed + min(1.0, self._relay._lease / 5) - time.monotonic()
         if not wait_for(self._relay._waker, redis, False, left):
             self._relay._waker.drain()
             if time.monotonic() > redis.due:

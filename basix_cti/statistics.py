@@ -139,21 +139,20 @@ class Counters:
             kind = (event.NAME, "", event.kind)
         else:
             kind = (event.NAME, event.element if isinstance(event, InitialInfo) else "", "")
-        events = self.events
-        if kind in events:
-            events[kind] += 1
-        else:
-            if len(events) >= _MAX_KINDS:  # names of elements and events are the PBX's, which may send ever new ones
+        try:
+            self.events[kind] += 1
+        except KeyError:
+            if len(self.events) >= _MAX_KINDS:  # names are the PBX's, which may send ever new ones
                 kind = (event.NAME, _OTHER, "")
-            events[kind] = events.get(kind, 0) + 1
+            self.events[kind] = self.events.get(kind, 0) + 1
         if event.synthetic:
             self.synthetic_events += 1
 
     def waited(self, seconds: float) -> None:
         """Count a message that waited so long; less than nothing, as after a change of the clock, counts as nothing."""
-        seconds = max(0.0, seconds)
         self.lag_counts[bisect_left(LAG_BOUNDS, seconds)] += 1
-        self.lag_seconds += seconds
+        if seconds > 0.0:
+            self.lag_seconds += seconds
 
     def hook_raised(self) -> None:
         """Count a hook that raised."""

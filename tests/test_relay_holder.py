@@ -8,7 +8,8 @@ from contextlib import closing, contextmanager
 
 import pytest
 from programs import TIMEOUT
-from redis_rig import RedisServer, needs_redis, poll
+from redis_rig import RedisServer, needs_redis
+from waiting import eventually
 
 from basix_cti import ApiToken
 from basix_cti.errors import AuthError
@@ -59,17 +60,17 @@ def test_it_is_healthy_whatever_it_does(pbx: Simulator, server: RedisServer) -> 
 
     relay = Relay(server.url, held(pbx), lease=1.0, patience=0.1, say=say)
     with running(relay):
-        poll(lambda: relay.not_ready() is None, "the connection to the PBX")
+        eventually(lambda: relay.not_ready() is None, "the connection to the PBX")
         server.kill()
-        poll(lambda: any(what.startswith("waiting for Redis") for what, _ in told), "the loss of Redis")
+        eventually(lambda: any(what.startswith("waiting for Redis") for what, _ in told), "the loss of Redis")
         server.start()
-        poll(lambda: relay.not_ready() is None, "the connection to the PBX")
+        eventually(lambda: relay.not_ready() is None, "the connection to the PBX")
         other = Relay(server.url, held(pbx), lease=1.0)
         with running(other):
-            poll(lambda: other.role == "standby", "the standby")
+            eventually(lambda: other.role == "standby", "the standby")
             pbx.refuse(503)
             pbx.drop()
-            poll(lambda: other.role == "holder", "its turn")
+            eventually(lambda: other.role == "holder", "its turn")
             pbx.refuse(None)
     assert [what.split(" ")[0] for what, _ in told[:4]] == ["holder", "waiting", "holder", "no"]
     assert [trouble for _, trouble in told if trouble is not None] == []

@@ -28,7 +28,7 @@ from django.test.utils import setup_test_environment, teardown_test_environment
 from basix_cti import CTIClient, CTIHandler
 from basix_cti.contrib.django import get_client, signals, site_handler, start, stop
 from basix_cti.contrib.django.handler import SignalBridge
-from basix_cti.contrib.django.site import start_with_first_request
+from basix_cti.contrib.django.site import one, start_with_first_request
 from basix_cti.errors import ConfigError, NotConnected
 from basix_cti.events import Msg, SystemMsg
 from basix_cti.handler import HOOKS, deliver
@@ -55,6 +55,7 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
         monkeypatch.delenv(f"BASIX_CTI_{name}", raising=False)
     yield
     stop()
+    one._owns.clear()  # as a new process begins
     for signal in signals.SIGNALS.values():
         signal.receivers.clear()
         signal.sender_receivers_cache.clear()
@@ -230,6 +231,14 @@ def test_a_handler_that_is_a_tap_sees_messages(simulator: Simulator) -> None:
         client = start()
         assert isinstance(client, CTIClient)
         assert isinstance(client._tap, OwnTap)
+
+
+def test_a_quiet_worker_tells_a_tap_nothing(simulator: Simulator) -> None:
+    given = settings_of(simulator, HANDLER="test_django.OwnTap", TELL_IN_WORKER=False)
+    with override_settings(BASIX_CTI=given):
+        client = start()
+        assert isinstance(client, CTIClient)
+        assert client._tap is None
 
 
 # --- the database -------------------------------------------------------------------------------------------------

@@ -323,6 +323,19 @@ def test_the_first_request_of_a_worker_starts_one(cti: CTI, simulator: Simulator
         cti.stop(app)
 
 
+def test_no_request_starts_again_what_was_stopped(cti: CTI, simulator: Simulator) -> None:
+    app = new_app(cti, simulator, BASIX_CTI_START_IN_WORKER=True)
+    try:
+        assert app.test_client().get("/").text == "True"
+        cti.stop(app)
+        assert app.test_client().get("/other").status_code == 404
+        with app.app_context(), pytest.raises(NotConnected):
+            _ = cti.client
+        assert cti.start(app).wait_ready(20), "but its owner can"
+    finally:
+        cti.stop(app)
+
+
 def test_a_worker_may_be_quiet(cti: CTI, simulator: Simulator) -> None:
     told: list[Event] = []
     cti.on_event(told.append)

@@ -25,7 +25,7 @@ class _Own:
 
     lock: threading.RLock = field(default_factory=threading.RLock)
     client: Client | None = None
-    failure: str | None = None
+    why_none: str | None = None
 
 
 class OneClient:
@@ -59,17 +59,17 @@ class OneClient:
             return client
 
     def try_start(self) -> None:
-        """As :meth:`start`, once: a failure is logged, kept for :meth:`get`, and not tried again."""
+        """As :meth:`start`, once: not again after :meth:`stop`, nor after a failure, which is logged."""
         own = self._own()
-        if own.client is not None or own.failure is not None:
+        if own.client is not None or own.why_none is not None:
             return
         with own.lock:
-            if own.client is not None or own.failure is not None:
+            if own.client is not None or own.why_none is not None:
                 return
             try:
                 self.start()
             except (CTIError, OSError) as error:
-                own.failure = str(error)
+                own.why_none = str(error)
                 logger.error("no client was started in this process: %s", error)
 
     def run_forever(
@@ -104,7 +104,7 @@ class OneClient:
         own = self._own()
         client = own.client
         if client is None:
-            raise NotConnected(f"no client runs in this process: {own.failure or self._advice}")
+            raise NotConnected(f"no client runs in this process: {own.why_none or self._advice}")
         return client
 
     def stop(self) -> None:
@@ -112,6 +112,8 @@ class OneClient:
         own = self._own()
         with own.lock:
             client, own.client = own.client, None
+            if client is not None:
+                own.why_none = "it was stopped"
         if client is not None:
             client.stop()
 

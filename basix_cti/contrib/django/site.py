@@ -116,8 +116,9 @@ def _make(alone: bool, **options: Any) -> Client:
     given = site_settings()
     own = _own_handler()
     bridge = SignalBridge(own)
-    tap: dict[str, Any] = {"tap": own} if isinstance(own, Tap) else {}
-    bridge.client = given.client(given.whom_to_tell(_told(bridge), alone), **options, **tap)
+    told = given.whom_to_tell(_told(bridge), alone)
+    tap: dict[str, Any] = {"tap": own} if isinstance(own, Tap) and isinstance(told, InContext) else {}
+    bridge.client = given.client(told, **options, **tap)
     return bridge.client
 
 

@@ -20,7 +20,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.management import CommandError, call_command
 from django.core.signals import request_started
-from django.db import connection
+from django.db import InterfaceError, connection
 from django.dispatch import Signal, receiver
 from django.test import Client, override_settings
 from django.test.utils import setup_test_environment, teardown_test_environment
@@ -311,6 +311,22 @@ def test_patience_has_an_end(
         deliver(site_handler(), Msg("x", received_at=0.0))
     assert len(told.calls) == 1
     assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
+    assert "the database does not answer (OperationalError: unable to open database file): events" in caplog.text
+
+
+def test_no_failure_of_the_database_costs_an_event(
+    database: dict[str, Any], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not every one is a DatabaseError: one of MySQL's is an InterfaceError, a site without a database has another."""
+
+    def fail() -> None:
+        raise InterfaceError(0, "")
+
+    monkeypatch.setattr(connection, "ensure_connection", fail)
+    told = Told("on_msg", "on_error")
+    with override_settings(BASIX_CTI={"WAIT_FOR_DATABASE": 0.01}):
+        deliver(site_handler(), Msg("x", received_at=0.0))
+    assert [hook for hook, _ in told.calls] == ["on_msg"]
 
 
 def test_events_wait_for_the_database(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, close_old_connections, connections
+from django.db import DEFAULT_DB_ALIAS, close_old_connections, connections
 
 from ...base_client import Client
 from ...client import CTIClient
@@ -94,26 +94,28 @@ def _close_old_connections() -> None:
 
 def _wait_for_database(patience: float) -> None:
     """Wait until the default database answers, or not any longer."""
-    if _database_answers():
+    why_not = _why_database_does_not_answer()
+    if why_not is None:
         return
-    logger.warning("the database does not answer: events wait for it, each %g s at most", patience)
+    logger.warning("the database does not answer (%s): events wait for it, each %g s at most", why_not, patience)
     end, pause, never = time.monotonic() + patience, _FIRST_PAUSE, threading.Event()
     while (left := end - time.monotonic()) > 0:
         never.wait(min(pause, left))
         pause = min(2 * pause, _LONGEST_PAUSE)
-        if _database_answers():
+        if _why_database_does_not_answer() is None:
             logger.warning("the database answers again")
             return
     logger.error("the database has not answered for %g s; the event is told all the same", patience)
 
 
-def _database_answers() -> bool:
+def _why_database_does_not_answer() -> str | None:
+    """In one line; None if it does. Backends differ in what they raise."""
     connection = connections[DEFAULT_DB_ALIAS]
     try:
         connection.ensure_connection()
-        usable = connection.is_usable()
-    except DatabaseError:
-        usable = False
-    if not usable:
+        if connection.is_usable():
+            return None
         connection.close()
-    return usable
+    except Exception as error:
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return "the connection is broken"

@@ -434,9 +434,9 @@ def test_the_database_is_restarted(simulator: Simulator, example: Project, postg
         eventually(lambda: rows(postgresql) == {"1": "answered"}, "the first call")
         postgresql.crash()
         simulator.call("2", to="user2").answer().hangup()
-        service.wait("the database does not answer: events wait for it")
+        service.wait(r"the database does not answer \(OperationalError: .*\): events wait for it")
         with example.run("manage.py", "cti") as second:  # one that is stopped while it waits
-            second.wait("the database does not answer: events wait for it")
+            second.wait(r"the database does not answer \(OperationalError: .*\): events wait for it")
             assert second.end() == 0
         simulator.call("3", to="user3").no_answer()
         postgresql.start()

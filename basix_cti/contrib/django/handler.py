@@ -113,9 +113,9 @@ def _why_database_does_not_answer() -> str | None:
     connection = connections[DEFAULT_DB_ALIAS]
     try:
         connection.ensure_connection()
-        if connection.is_usable():
-            return None
-        connection.close()
+        if not connection.is_usable():  # of old; the database itself may be up again
+            connection.close()
+            connection.ensure_connection()
     except Exception as error:
         return f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return "the connection is broken"
+    return None

@@ -426,6 +426,7 @@ def test_metrics_and_probes(stack: ExitStack, pbx: Simulator, server: RedisServe
     assert samples['basix_cti_objects{client="default",element="user"}'] == "3.0"
     assert samples['basix_cti_relay_role{role="holder"}'] == "1.0"
     assert 'basix_cti_relay_role{role="standby"} 1.0\n' in probe(urls[1], "/metrics")[1]
+    assert samples['basix_cti_calls{client="default",state="ringing"}'] == "1.0"
     pbx.refuse(503)
     pbx.drop()
     eventually(lambda: probe(urls[0], "/readyz")[0] == 503, "that the holder is not ready")

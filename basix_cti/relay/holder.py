@@ -14,13 +14,15 @@ from collections.abc import Callable
 from typing import Any
 
 from ..auth import Ticket
+from ..call_tracker import CallTracker
+from ..calls import Call
 from ..client import CTIClient
 from ..dispatcher import Sink
 from ..errors import AuthError, CommandError, ConnectError, CTIError, NotConnected
 from ..forks import opened
 from ..handler import CTIHandler
 from ..health import Probes
-from ..state import Picture
+from ..state import Picture, Tracker
 from ..transport import Waker, wait_for
 from .codec import load_key
 from .keys import ACQUIRE, FENCED, Keys
@@ -76,6 +78,18 @@ class HeldClient(CTIClient):
     def state(self) -> Picture:
         """What has arrived, in the present tenure or the latest; safe to read from any thread."""
         return super().state if self.publisher is None else self.publisher.newest
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls that have not ended, oldest first, as the picture shows them; found anew each time."""
+        if self.publisher is None:
+            return super().calls
+        tracker = Tracker()
+        found = CallTracker(tracker.picture)
+        newest = self.publisher.copy()
+        for _ in found.follow(tracker.catch_up(newest, set(newest.elements()), time.time(), joining=True)):
+            pass
+        return found.calls
 
     def identity(self) -> str:
         """What its events depend on, without the secrets, as a few characters."""

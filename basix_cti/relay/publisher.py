@@ -145,6 +145,11 @@ class Publisher:
         """False: no hooks are called."""
         return False
 
+    def copy(self) -> Picture:
+        """A copy of ``newest``, which nobody changes any more. May be called from any thread."""
+        with self._lock:
+            return self.newest._copy()
+
     # For the holder
 
     def take(self, count: int, size: int) -> list[Write]:

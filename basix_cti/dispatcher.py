@@ -332,6 +332,7 @@ class Dispatcher:
             if droppable:  # only now the picture says so, too
                 self._told()
         except Exception as error:
+            self._counters.bugs += 1
             logger.exception("an event could not be told; please report this as a bug of basix_cti")
             deliver(self._handler, Failed(error, received_at=time.time()), guard=BaseException)
         self._hook_began = None

@@ -97,10 +97,11 @@ class Counters:
     Attributes:
         connections, disconnections, errors, messages, received_bytes: by the I/O thread.
         overflows, dropped_messages: by the I/O thread.
-        events, synthetic_events, hook_errors, hook_seconds, lag_counts, lag_seconds: by the dispatcher thread.
+        events, synthetic_events, bugs, hook_errors, hook_seconds, lag_counts, lag_seconds: by the dispatcher thread.
     """
 
     __slots__ = (
+        "bugs",
         "connections",
         "disconnections",
         "dropped_messages",
@@ -126,6 +127,7 @@ class Counters:
         self.dropped_messages = 0
         self.events: dict[Kind, int] = {}
         self.synthetic_events = 0
+        self.bugs = 0
         self.hook_errors = 0
         self.hook_seconds = 0.0
         self.lag_counts = [0] * (len(LAG_BOUNDS) + 1)
@@ -161,6 +163,8 @@ class Counters:
     def all_errors(self) -> dict[str, int]:
         """As ``Statistics.errors``."""
         errors = dict(self.errors)
+        if self.bugs:
+            errors["bug"] = errors.get("bug", 0) + self.bugs
         if self.hook_errors:
             errors["hook"] = self.hook_errors
         return errors

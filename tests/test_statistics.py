@@ -116,6 +116,19 @@ def test_bad_frames_and_hooks_that_raise() -> None:
         assert client.statistics.errors == {"DecodeError": 2, "hook": 2}
 
 
+def test_an_error_in_the_library_is_counted(pbx: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(msg: object) -> None:
+        raise ZeroDivisionError
+
+    with RecordedClient(pbx) as client:
+        monkeypatch.setattr(client._calls, "follow", fail)
+        pbx.msg("x")
+        client.recorder.wait_for("on_error")
+        monkeypatch.undo()
+        client.catch_up()
+        assert client.statistics.errors == {"bug": 1}
+
+
 def test_an_overflow_is_counted(pbx: Simulator) -> None:
     seen = Gate()
     with client_of(pbx, seen, max_queued_events=40) as client:

@@ -245,6 +245,12 @@ class ClientThread(ABC, Generic[_L]):
                 logger.debug("connecting to %s", self._where)
                 self._due = time.monotonic() + self._timing.connect_timeout
                 link = self._connect()
+                self._told_failure = None
+                self._due = began = time.monotonic()
+                lost = self._serve(link)
+                slow = isinstance(lost, ConnectionLimitReached | ConnectionReplaced)
+                if time.monotonic() - began >= self._timing.stable_after:
+                    failures = 0
             except Interrupted:
                 break
             except ConnectError as error:
@@ -253,13 +259,6 @@ class ClientThread(ABC, Generic[_L]):
             except BaseException as error:
                 slow = True
                 self._report_bug(error)
-            else:
-                self._told_failure = None
-                self._due = began = time.monotonic()
-                lost = self._serve(link)
-                slow = isinstance(lost, ConnectionLimitReached | ConnectionReplaced)
-                if time.monotonic() - began >= self._timing.stable_after:
-                    failures = 0
             failures += 1
             if not self._over():
                 self._back_off(failures, slow)
@@ -299,7 +298,11 @@ class ClientThread(ABC, Generic[_L]):
 
     def _serve(self, link: _L) -> ConnectionLost:
         now = time.time()
-        session = self._session_on(link, self._numbers(), now)
+        try:
+            session = self._session_on(link, self._numbers(), now)
+        except BaseException:
+            link.abandon()
+            raise
         self.session = session.number
         self._counters.connections += 1
         logger.info("connected to %s (session %d)", self._where, session.number)

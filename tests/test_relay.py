@@ -576,6 +576,7 @@ class TestWhoIsWho:
         [
             ("session", "format", "2", r"ValueError: format 2\)"),
             ("session", "session", "{", "JSONDecodeError: "),
+            ("session", "session", "7", "TypeError: "),
             ("picture:user", "7", "{}", "KeyError: "),
             ("picture:channel", '"x"', '{"f":{"later":1}}', "TypeError: "),
         ],

@@ -16,6 +16,7 @@ from waiting import eventually
 from basix_cti import Channel, Tap
 from basix_cti.errors import ConnectionReplaced
 from basix_cti.events import InfoEvent, Msg
+from basix_cti.io_thread import IOThread
 from basix_cti.simulator import Simulator
 from basix_cti.statistics import LAG_BOUNDS, Counters, Statistics
 from basix_cti.testing import RecordedClient
@@ -127,6 +128,18 @@ def test_an_error_in_the_library_is_counted(pbx: Simulator, monkeypatch: pytest.
         monkeypatch.undo()
         client.catch_up()
         assert client.statistics.errors == {"bug": 1}
+
+
+def test_an_error_in_the_library_does_not_end_the_thread(pbx: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object) -> None:
+        monkeypatch.undo()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(IOThread, "_session_on", fail)
+    with client_of(pbx, Recorder(), reconnect_max=0.05) as client:
+        assert client.wait_ready(TIMEOUT)
+        assert client.statistics.errors == {"bug": 1}
+        pbx.wait_connections(1)
 
 
 def test_an_overflow_is_counted(pbx: Simulator) -> None:

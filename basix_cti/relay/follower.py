@@ -152,7 +152,7 @@ class Follower:
         self.sequence = int(session.get(b"sequence", b"0"))
         self.why_not = session.get(b"error", b"").decode()
         if session.get(b"connected") == b"1":
-            self.about = json.loads(session[b"session"])
+            self.about = dict(json.loads(session[b"session"]))
             self.snapshot = _snapshot(session, found[3], [_pairs(picture) for picture in found[4]], newest)
 
     # Reading
@@ -378,7 +378,7 @@ class RelayThread(ClientThread[Follower]):
             entry = follower.entries.popleft()
             self._position = (follower.epoch, entry.sequence)
             if entry.kind == b"c":
-                follower.about = json.loads(entry.fields[b"d"])
+                follower.about = dict(json.loads(entry.fields[b"d"]))
                 follower.pbx_lost = False
                 return
             if entry.kind == b"f":

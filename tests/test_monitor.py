@@ -155,6 +155,28 @@ class TestInATerminal:
             assert "what is this" not in screen.raw.decode()
             assert screen.echoes
 
+    def test_ctrl_z_does_not_leave_the_screen_to_the_shell(self, pbx: Simulator) -> None:
+        with terminal(pbx) as shown:
+            assert shown.suspends
+            shown.wait("LIVE")
+            assert not shown.suspends
+            shown.press("\x1aq")
+            assert shown.wait_end() == 0
+            assert shown.suspends
+
+    @pytest.mark.parametrize(("columns", "lines"), [(80, 5), (30, 8), (10, 3), (1, 1)])
+    def test_a_very_small_terminal(self, columns: int, lines: int, pbx: Simulator) -> None:
+        pbx.call("0312341234", to="group1")
+        with terminal(pbx, columns=columns, lines=lines) as shown:
+            shown.wait("LIVE"[:columns])
+            shown.resize(80, 24)
+            shown.wait("0312341234")
+            shown.resize(columns, lines)
+            shown.wait(lambda text: text.startswith("LIVE"[:columns]) and "0312341234" not in text)
+            assert lines == 1 or shown.text.splitlines()[1].startswith("waiting 1"[:columns])  # no line is broken
+            shown.press("q")
+            assert shown.wait_end() == 0
+
     def test_it_does_so_too_when_it_is_interrupted_as_it_begins(self, pbx: Simulator) -> None:
         for number in (signal.SIGINT, signal.SIGTERM) * 3:
             with terminal(pbx, "--app-name", f"early{number}") as screen:
@@ -319,6 +341,29 @@ class TestIntoAPipe:
             process.send_signal(signal.SIGINT)
             assert process.wait(LIMIT) == 0
             assert process.stderr.read() == ""
+
+    def test_a_call_that_leaves_what_is_shown_has_not_ended(self, pbx: Simulator) -> None:
+        with self.follow(pbx, "--group", "group1") as process:
+            assert process.stdout is not None
+
+            def told(pattern: str) -> str:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    if re.search(pattern, line):
+                        return line
+                raise AssertionError(f"{pattern} did not come")
+
+            told("now  ")
+            call = pbx.call("0312341234", to="group1").answer()
+            told("  talking  ")
+            call.transfer("user12")
+            assert "  left        0312341234 -> 営業部" in told("ended|left")
+            other = pbx.call("0399990000", to="group1")
+            told("  ringing  ")
+            other.hangup()
+            assert "  ended       0399990000 -> 営業部" in told("ended|left")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(LIMIT) == 0
 
     def test_json(self, pbx: Simulator) -> None:
         with self.follow(pbx, "--json", "--group", "group1") as process:

@@ -30,13 +30,15 @@ class Keys:
         self._is_open = False
 
     def hold(self) -> None:
-        """Take what is typed from now on, until :meth:`release`."""
+        """Take what is typed from now on, until :meth:`release`; Ctrl-Z does nothing so long."""
         if not HAS_TERMIOS or sys.stdin is None or not sys.stdin.isatty():
             return
         self._before = termios.tcgetattr(sys.stdin)
         self._input = sys.stdin.fileno()
         mode = termios.tcgetattr(self._input)
         mode[3] &= ~(termios.ECHO | termios.ICANON)
+        # Ctrl-Z would leave the shell with the screen as it is, and without an echo.
+        mode[6][termios.VSUSP] = bytes([os.fpathconf(self._input, "PC_VDISABLE")])
         termios.tcsetattr(self._input, termios.TCSANOW, mode)
         self._is_open = True
 

@@ -64,7 +64,7 @@ def draw(told: Row, look: Look, width: int, height: int | None = None) -> list[T
         width: of the lines, in cells of the terminal.
         height: how many lines there may be; None for any number.
     """
-    width = max(width, _MIN_WIDTH)
+    seen, width = width, max(width, _MIN_WIDTH)
     now = _Now(told["header"], look)
     head = _head(told["header"], now, look, width)
     room = None if height is None else height - len(head)
@@ -83,8 +83,10 @@ def draw(told: Row, look: Look, width: int, height: int | None = None) -> list[T
             for line in table.lines[1:]:
                 line.stylize("dim")
     if len(columns) == 1:
-        return [*head, *_fitted(tables, room)][:height]
-    return [*head, *_beside(_fitted(tables[:2], room), _fitted(tables[2:], room), columns[0])][:height]
+        fitted = _fitted(tables, room)
+    else:
+        fitted = _beside(_fitted(tables[:2], room), _fitted(tables[2:], room), columns[0])
+    return [_clipped(line, seen) for line in (*head, *fitted)][:height]
 
 
 def _beside(left: list[Text], right: list[Text], width: int) -> list[Text]:

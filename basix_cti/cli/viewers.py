@@ -244,7 +244,7 @@ class _Lines(Viewer):
         header = told["header"]
         self._tell_connection(header)
         if header["connection"]["state"] == "live":
-            self._tell_calls(told["calls"], header)
+            self._tell_calls(told["calls"], header, source)
             self._tell_figures(header)
         return False
 
@@ -259,13 +259,15 @@ class _Lines(Viewer):
             self._say(header, "lost", f"{connection['reason']}; what happens until the next connection is not known")
         self._connection = state
 
-    def _tell_calls(self, rows: list[Row], header: Row) -> None:
+    def _tell_calls(self, rows: list[Row], header: Row, source: Source) -> None:
         now, difference = header["now"], header["clock_difference"]
         calls = {row["id"]: row for row in rows}
-        for id_, row in self._calls.items():
-            if id_ not in calls:
-                self._say(header, "ended", _parties(row))
-                del self._said[id_]
+        gone = [row for id_, row in self._calls.items() if id_ not in calls]
+        # Where only a part of the board is shown, a call may leave it and go on.
+        up = {row["id"] for row in source.board.snapshot(source.now())["calls"]} if gone else set()
+        for row in gone:
+            self._say(header, "left" if row["id"] in up else "ended", _parties(row))
+            del self._said[row["id"]]
         for id_, row in calls.items():
             waited = seconds_since(row["since"], now, difference) if row["waiting"] else None
             word = wait_word(waited, self.args.amber, self.args.red)

@@ -358,6 +358,31 @@ def test_a_token_in_the_address_becomes_a_cookie(pbx: Simulator, caplog: pytest.
     assert "wrong-but" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        "GET /?token=correct horse&group=\N{BELL} HTTP/1.1",
+        "GET /?token=correct-horse\x01 HTTP/1.1",
+        "GET /?token=correct-horse HTTP/9.9",
+        f"GET /?token=correct-horse{'x' * 9000} HTTP/1.1",
+        "GET / HTTP/1.1\r\nAuthorization: Bearer correct-horse\x00",
+    ],
+    ids=["not quoted", "a control character", "no HTTP", "too long", "a bad header"],
+)
+def test_a_token_in_what_is_no_request_is_not_logged(
+    pbx: Simulator, request_line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    with serving(pbx, start=False, access=Access("127.0.0.1", TOKEN)) as wallboard:
+        with socket.create_connection(("127.0.0.1", port_of(wallboard)), timeout=TIMEOUT) as connection:
+            connection.sendall(f"{request_line}\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            assert b" 400 Bad Request\r\n" in connection.makefile("rb").readline()
+        assert get(wallboard, "/readyz").text == "not ok; the token shows why\n"
+    assert "a request from 127.0.0.1 was none of HTTP" in caplog.text
+    assert "horse" not in caplog.text
+    assert "Traceback" not in caplog.text
+
+
 def test_the_rest_of_the_address_stays_when_the_token_goes(pbx: Simulator) -> None:
     with serving(pbx, start=False, access=Access("127.0.0.1", TOKEN)) as wallboard:
         reply = get(wallboard, "/?group=%E5%96%B6%E6%A5%AD%E9%83%A8&token=correct+horse+battery+staple&group=a%26b%0D")

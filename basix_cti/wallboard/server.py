@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 
 try:
     from aiohttp import web
+    from aiohttp.http_exceptions import HttpProcessingError
     from aiohttp.typedefs import Handler, Middleware
 except ImportError:
     raise ImportError(
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["LANGUAGES", "Wallboard"]
 
 logger = logging.getLogger(__name__)
+_http_logger = logging.getLogger(f"{__name__}.http")  # what aiohttp logs of requests
 
 LANGUAGES = ("en", "ja")
 """The languages of the page; the first is for those who ask for none of them."""
@@ -198,7 +200,14 @@ class Wallboard:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._over = asyncio.Event()
-        runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
+        _http_logger.addFilter(_without_requests)
+        runner = web.AppRunner(
+            self._application(),
+            access_log=None,
+            logger=_http_logger,
+            shutdown_timeout=1.0,
+            handler_cancellation=True,
+        )
         await runner.setup()
         try:
             site = web.TCPSite(runner, self._host, self._port)
@@ -344,6 +353,16 @@ class Wallboard:
             body=body,
             headers={"Content-Type": answer.content_type, "Cache-Control": "no-store"},
         )
+
+
+def _without_requests(record: logging.LogRecord) -> bool:
+    """Have what is no HTTP logged without its text, in which there may be a token."""
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, HttpProcessingError):
+        return True
+    sender = record.args[0] if isinstance(record.args, tuple) and record.args else "somebody"
+    logger.info("a request from %s was none of HTTP", sender)
+    return False
 
 
 def _read(path: Path) -> _File:

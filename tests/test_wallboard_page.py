@@ -263,7 +263,7 @@ def test_japanese_for_those_whose_browser_is_japanese(browser: Browser, pbx: Sim
         assert "呼出中" in browser.call()
         assert browser.text("#figures .waiting .name") == "待ち呼"
         assert browser.driver.title == "ウォールボード"
-        assert "電話番号は伏せ字です。" in browser.text("footer")
+        assert "電話番号は一部を伏せて表示しています。" in browser.text("footer")
         shown = browser.text("header") + browser.text("#figures") + browser.text("h2") + browser.text("footer")
         assert re.findall(r"[A-Za-z]+", shown) == ["English"]
         browser.all("#language")[0].click()
@@ -379,6 +379,7 @@ def test_the_chart_shows_waits_and_gaps(browser: Browser, pbx: Simulator) -> Non
         assert browser.has("#history .longest .line")
         assert len(browser.all("#history .waiting .gap")) == 1, "the time before the server was started"
         assert browser.text("#history .time").count(":") >= 5
+        assert [each.text for each in browser.all("#history .name")] == ["Waiting", "Longest wait"]
 
 
 def test_the_command_without_what_it_needs(tmp_path: Path) -> None:

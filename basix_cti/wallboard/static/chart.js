@@ -23,9 +23,9 @@ function ceiling(value, steps) {
  *
  * samples: a Map of [start, waiting, longest], by start, in seconds; null for what is not known.
  * now: in seconds by the same clock, at the right end; step: how many seconds a sample stands for.
- * format: {number, duration, time}: functions that give texts.
+ * format: {number, duration, time}: functions that give texts. names: {waiting, longest}: of the two lines.
  */
-export function draw(svg, samples, now, step, format) {
+export function draw(svg, samples, now, step, format, names) {
   const box = svg.getBoundingClientRect();
   const width = Math.max(200, Math.round(box.width));
   const height = Math.max(120, Math.round(box.height));
@@ -58,6 +58,7 @@ export function draw(svg, samples, now, step, format) {
     }
     gaps(group, slots, panel, x, step);
     lines(group, slots, panel, x, y, step);
+    add(group, "text", { class: "name", x: left + size * 0.4, y: panel.top + size }, names[panel.name]);
   }
   const minutes = width < 500 ? 20 : 10;
   for (let at = Math.ceil(start / (minutes * 60)) * minutes * 60; at <= now; at += minutes * 60) {

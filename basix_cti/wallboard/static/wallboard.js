@@ -339,7 +339,7 @@ function showChart() {
   const now = shownNow();
   if (now === null) return;
   for (const start of samples.keys()) if (start < now - 3700) samples.delete(start);
-  draw($("#history svg"), samples, now, settings.step, { number, duration, time: clockTime });
+  draw($("#history svg"), samples, now, settings.step, { number, duration, time: clockTime }, text());
   const known = [...samples.values()].filter((sample) => sample[1] !== null);
   const most = Math.max(0, ...known.map((sample) => sample[1]));
   const longest = Math.max(0, ...known.map((sample) => sample[2] ?? 0));

@@ -61,7 +61,7 @@ class Terminal:
     @property
     def suspends(self) -> bool:
         """Whether Ctrl-Z would stop a program, as it does in front of a shell."""
-        return termios.tcgetattr(self._mine)[6][termios.VSUSP] == b"\x1a"
+        return bool(termios.tcgetattr(self._mine)[6][termios.VSUSP] == b"\x1a")
 
     def _resize(self, columns: int, lines: int) -> None:
         fcntl.ioctl(self._mine, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))

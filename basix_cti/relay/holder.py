@@ -80,10 +80,15 @@ class HeldClient(CTIClient):
         return super().state if self.publisher is None else self.publisher.newest
 
     @property
+    def tracks_calls(self) -> bool:
+        """True: nobody is told of calls here, but they can be found when somebody asks."""
+        return True
+
+    @property
     def calls(self) -> list[Call]:
         """The calls that have not ended, oldest first, as the picture shows them; found anew each time."""
         if self.publisher is None:
-            return super().calls
+            return []
         tracker = Tracker()
         found = CallTracker(tracker.picture)
         newest = self.publisher.copy()

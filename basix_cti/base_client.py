@@ -241,7 +241,12 @@ class Client(ABC):
 
     @property
     def tracks_calls(self) -> bool:
-        """True if ``calls`` and the hooks for calls are to be had; see ``track_calls``."""
+        """True if ``calls`` and the hooks for calls are to be had; see ``track_calls``.
+
+        Raises:
+            ForkedError: this process is a fork of the one that started the client.
+        """
+        self._check_process()
         return self._calls is not None
 
     @property

@@ -28,12 +28,14 @@ __all__ = [
     "load_term",
 ]
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps() would make an encoder for each text
+_OBJECTS = (State, Target, EndUser, OtherInfo)
 _TERM = 131  # the version byte of a term; no JSON begins with it
 
 
 def dumps(value: Json) -> str:
     """JSON without spaces, in ASCII: a lone surrogate is text, too."""
-    return json.dumps(value, separators=(",", ":"))
+    return _encode(value)
 
 
 def dump_key(key: Key) -> str:
@@ -53,7 +55,7 @@ def dump_element(item: Element) -> str:
     for name in item.READERS:
         value = getattr(item, name)
         if value is not None:
-            fields[name] = value.to_dict() if isinstance(value, State | Target | EndUser | OtherInfo) else value
+            fields[name] = value.to_dict() if isinstance(value, _OBJECTS) else value
     return dumps({"f": fields, "x": item.extra} if item.extra else {"f": fields})
 
 

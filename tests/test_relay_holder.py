@@ -81,6 +81,16 @@ def test_a_connection_that_has_ended_for_good_ends_it(pbx: Simulator, server: Re
         Relay(server.url, held(pbx, "wrong", stop_on_auth_error=True)).run()
 
 
+def test_what_redis_does_not_take_is_bounded(pbx: Simulator, server: RedisServer) -> None:
+    client = held(pbx, max_queued_bytes=10_000)
+    assert client.statistics.max_queued_bytes == 10_000
+    told: list[str] = []
+    with running(Relay(server.url, client, say=told.append)) as relay:
+        poll(lambda: relay.not_ready() is None, "the connection to the PBX")
+        pbx.msg("x" * 20_000)
+        poll(lambda: any("takes too little of what the PBX tells" in what for what in told), "the overflow")
+
+
 def test_what_waits_is_written_before_it_waits(
     pbx: Simulator, server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,11 +60,12 @@ class _Nobody(CTIHandler):
 class HeldClient(CTIClient):
     """The holder's connection to the PBX: its events go to a publisher in place of hooks.
 
-    Args: as :class:`~basix_cti.CTIClient`, but for the handler.
+    Args: as :class:`~basix_cti.CTIClient`, but for the handler. ``max_queued_bytes`` is how much may wait for Redis;
+        ``max_queued_events`` has no effect.
     """
 
     def __init__(self, server: str, **options: Any) -> None:
-        options = {"reconnect_min": 0.5, "reconnect_max": 10.0, **options}
+        options = {"reconnect_min": 0.5, "reconnect_max": 10.0, "max_queued_bytes": _MAX_WAITING, **options}
         if options.get("forced"):
             raise ValueError("a relay is never forced: it would take the place of its own twin")
         super().__init__(server, _Nobody(), track_calls=False, **options)
@@ -290,7 +291,7 @@ class _Tenure:
             self.epoch,
             ended,
             length=relay._length,
-            max_bytes=_MAX_WAITING,
+            max_bytes=self._client._bounds[1],
             wake=relay._waker.wake,
             counters=self._client._counters,
         )

@@ -7,6 +7,7 @@ from typing import Any
 from call_rig import Heard, Rig
 
 from basix_cti.board import Board, Row
+from basix_cti.errors import ConnectionLost
 from basix_cti.events import Event, Session
 from basix_cti.simulator.model import Change
 
@@ -51,9 +52,9 @@ class BoardRig(Rig):
         for frame in self.wire.opening(self.view):
             self.parser.handle_message(frame, self.time)
 
-    def disconnect(self) -> None:
+    def disconnect(self, reason: ConnectionLost | None = None) -> None:
         self.deaf = True
-        self.parser.connection_lost(received_at=self.time)
+        self.parser.connection_lost(reason, received_at=self.time)
 
     def _hear(self, change: Change) -> None:
         if not self.deaf:

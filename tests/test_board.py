@@ -26,7 +26,7 @@ from basix_cti.board import (
     seconds_since,
 )
 from basix_cti.board.masking import FIELDS
-from basix_cti.errors import CommandError, ConnectError
+from basix_cti.errors import CommandError, ConnectError, PingTimeout
 from basix_cti.events import Failed, Overflowed
 from basix_cti.simulator import Simulator
 from basix_cti.simulator.wire import CurrentWire, FirstWire
@@ -451,6 +451,19 @@ class TestTheConnection:
         assert (header["active"], header["gap"]) == (1, [lost, rig.time])
         assert not header["counters"]["complete"]
         assert (rig.only["id"], rig.only["uncertain"]) == (stays.uuid, True)
+
+    def test_what_happened_while_nothing_was_heard_lies_in_the_gap(self) -> None:
+        rig = BoardRig()
+        rig.wait(100)
+        rig.board.heard(rig.time)  # a pong
+        heard = rig.time
+        rig.wait(45)
+        rig.disconnect(PingTimeout("nothing was heard for 45 s"))
+        assert rig.header()["gap"] == [heard, None]
+        assert rig.header()["connection"]["since"] == heard
+        rig.wait(5)
+        rig.connect()
+        assert rig.header()["gap"] == [heard, rig.time]
 
     def test_overflows_and_bad_frames_are_told(self) -> None:
         rig = BoardRig()

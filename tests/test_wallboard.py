@@ -631,6 +631,17 @@ def test_what_is_not_known_is_not_told() -> None:
     assert [sample[0] for sample in history.samples(1061.0)] == [1000, 1010, 1060], "nobody looked in between"
 
 
+def test_what_turns_out_to_be_unknown_is_told_anew() -> None:
+    history = History()
+    for now in (1000.0, 1010.0, 1020.0, 1030.0):
+        history.take(header(now, 1, 5.0))
+    lost = {**header(1035.0, None), "gap": [1012.0, None]}
+    assert history.take(lost) == [(1010, None, None), (1020, None, None), (1030, None, None)]
+    assert history.take({**lost, "now": 1036.0}) == []
+    assert history.take({**header(1041.0, 2, 3.0), "gap": [1012.0, 1040.0]}) == [(1040, 2, 3)]
+    assert history.samples(1042.0)[0] == (1000, 1, 5)
+
+
 def test_an_hour_is_kept() -> None:
     history = History()
     for second in range(0, 5000, 5):

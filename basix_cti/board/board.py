@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from ..calls import OUTCOMES
 from ..elements import Channel, Element, Key
-from ..errors import ConnectError, DecodeError
+from ..errors import ConnectError, DecodeError, PingTimeout
 from ..events import CallEvent, Connected, Disconnected, Event, Failed, InfoEvent, InitialInfo, Overflowed
 from ..handler import CTIHandler
 from ..values import moment
@@ -152,10 +152,13 @@ class Board(CTIHandler):
             self._complete = False
 
     def _take_loss(self, event: Disconnected) -> None:
-        self._connection |= {"state": "lost", "since": event.received_at, "reason": str(event.reason)}
+        lost_at = event.received_at
+        if isinstance(event.reason, PingTimeout) and self._received_at is not None:
+            lost_at = min(lost_at, self._received_at)  # that nothing comes any more is noticed late
+        self._connection |= {"state": "lost", "since": lost_at, "reason": str(event.reason)}
         if self._counting_since is not None and (self._gap is None or self._gap[1] is not None):
             self._gaps += 1
-            self._gap = (event.received_at, None)
+            self._gap = (lost_at, None)
 
     def _take_failure(self, error: BaseException) -> None:
         if isinstance(error, ConnectError):
@@ -253,7 +256,8 @@ class Board(CTIHandler):
           that came in since then were ``answered``, ``missed``, ``abandoned``, … or ended in a way ``unknown``. Calls
           that were up already are not counted. After a gap, an overflow or a bad frame, and while there is no
           connection, ``complete`` is false: there may have been more.
-        * ``gaps``: how many there were; ``gap``: ``[start, end]`` of the latest, whose end may be still to come.
+        * ``gaps``: how many there were; ``gap``: ``[start, end]`` of the latest, whose end may be still to come. Where
+          a ping got no answer, it begins with the last sign of life.
         * ``overflowed``: how many messages were dropped. ``bad_frames``: how many could not be decoded.
 
         Args:

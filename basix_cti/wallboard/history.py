@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 from ..board import Row, seconds_since
@@ -30,8 +31,23 @@ class History:
         """Take a header in.
 
         Returns:
-            The sample that this has begun or changed; none where all is as it was.
+            The samples that this has begun or changed, oldest first; none where all is as it was. That there is a gap
+            may be noticed late, so that earlier ones turn out to be unknown.
         """
+        told = {sample[0]: sample for sample in (*self._add(header), *self._without(header.get("gap")))}
+        return [told[start] for start in sorted(told)]
+
+    def _without(self, gap: tuple[float, float | None] | None) -> list[Sample]:
+        """Take out what lies in a gap."""
+        begin, end = gap or (math.inf, None)
+        changed = []
+        for place, (start, waiting, _) in enumerate(self._samples):
+            if start + STEP > begin and (end is None or start < end) and waiting is not None:
+                self._samples[place] = (start, None, None)
+                changed.append(self._samples[place])
+        return changed
+
+    def _add(self, header: Row) -> list[Sample]:
         now: float = header["now"]
         waiting: int | None = header["waiting"]
         wait = seconds_since(header["longest_since"], now, header["clock_difference"])

@@ -86,9 +86,9 @@ def test_what_redis_does_not_take_is_bounded(pbx: Simulator, server: RedisServer
     assert client.statistics.max_queued_bytes == 10_000
     told: list[str] = []
     with running(Relay(server.url, client, say=told.append)) as relay:
-        poll(lambda: relay.not_ready() is None, "the connection to the PBX")
+        eventually(lambda: relay.not_ready() is None, "the connection to the PBX")
         pbx.msg("x" * 20_000)
-        poll(lambda: any("takes too little of what the PBX tells" in what for what in told), "the overflow")
+        eventually(lambda: any("takes too little of what the PBX tells" in what for what in told), "the overflow")
 
 
 def test_what_waits_is_written_before_it_waits(

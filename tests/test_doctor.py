@@ -648,7 +648,7 @@ def test_a_bad_frame_among_events(peer: Peer) -> None:
         assert link.dribble(frame(b"\x83\x52"), 0.5, threading.Event()) == 4
         link.wait_end()
 
-    report = meet(peer, serve, "--seconds", "20")
+    report = meet(peer, serve, "--seconds", "8")
     assert report.told["failed"] in ("field_specs", "events")
     report.failed(report.told["failed"], "cannot be decoded")
 

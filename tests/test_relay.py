@@ -523,6 +523,19 @@ class TestCommands:
         assert pbx.commands == []
 
 
+def test_nothing_stays_for_ever(stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
+    """Names and numbers are there: they end by themselves, however soon the relay died."""
+    holder = stack.enter_context(relay(pbx, server))
+    traffic(pbx)
+    stack.enter_context(RelayedClient(pbx, server)).catch_up()
+    holder.process.kill()
+    look = stack.enter_context(server.client())
+    keys = {key.decode(): look.ttl(key) for key in look.scan_iter()}
+    assert keys.pop("{basix-cti:default}:epoch") == -1
+    assert len(keys) > 5
+    assert [key for key, ttl in keys.items() if ttl == -1] == []
+
+
 class TestWhoIsWho:
     def test_a_stop_hands_over_at_once(self, stack: ExitStack, pbx: Simulator, server: RedisServer) -> None:
         holder, standby = twins(stack, pbx, server)

@@ -10,7 +10,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..auth import Ticket
@@ -340,22 +340,19 @@ class _Tenure:
         if time.monotonic() - self._kept >= _KEEP_EVERY:
             self._kept = time.monotonic()
             keys = self._keys
-            names = [keys.events, keys.session, keys.ended, keys.commands(self.epoch), *self._pictures()]
-            self._write([["EXPIRE", name, str(_KEPT)] for name in names])
+            pictures = [keys.picture(element) for element in self._publisher.newest.elements()]
+            self._write([], [keys.events, keys.session, keys.ended, keys.commands(self.epoch), *pictures])
         elif time.monotonic() - self._renewed >= min(1.0, self._relay._lease / 5):
             self._write([])
 
-    def _pictures(self) -> list[str]:
-        return [self._keys.picture(element) for element in self._publisher.newest.elements()]
-
-    def _write(self, writes: list[Write]) -> None:
-        """Have commands done together, if the lease is ours.
+    def _write(self, writes: list[Write], keys: Sequence[str] = ()) -> None:
+        """Have commands done together, if the lease is ours; their keys, and further ones, stay for a day from now.
 
         Raises:
             _Fenced: it is not.
         """
-        names = dict.fromkeys([self._keys.lease, self._keys.standby])
-        words: list[str | bytes | int] = [self._lease, self._milliseconds]
+        names = dict.fromkeys([self._keys.lease, self._keys.standby, *keys])
+        words: list[str | bytes | int] = [self._lease, self._milliseconds, _KEPT]
         for write in writes:
             names[str(write[1])] = None
             words.append(len(write))

@@ -93,18 +93,20 @@ return {1, lease, redis.call('ZRANGE', KEYS[6], 0, -1)}
 """
 
 # Redis commands, done only while the lease is the caller's, and together.
-# KEYS: lease, standby, and all keys of the commands
-# ARGV: the lease's text, its milliseconds, and for each command how many words it has, and these
+# KEYS: lease, standby, and all keys of the commands, and others that are to stay
+# ARGV: the lease's text, its milliseconds, how many seconds these keys stay; then for each command how many words it
+# has, and these
 # Gives 0 if the lease is not the caller's, 1 if it is, 2 if somebody waits for it, too.
 FENCED = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
-local i = 3
+local i = 4
 while i <= #ARGV do
   local last = i + tonumber(ARGV[i])
   redis.call(unpack(ARGV, i + 1, last))
   i = last + 1
 end
+for k = 3, #KEYS do redis.call('EXPIRE', KEYS[k], ARGV[3]) end
 return 1 + redis.call('EXISTS', KEYS[2])
 """
 

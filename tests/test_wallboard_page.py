@@ -174,6 +174,10 @@ def test_people_and_groups_are_shown(browser: Browser, pbx: Simulator) -> None:
         pbx.call("0399999999", to="user1")
         browser.wait(lambda: browser.text("#figures .waiting .value") == "1", "what concerns the group")
         assert f"Groups: {group.name}" in browser.text("#scope")
+        assert not browser.text("#alert")
+        browser.driver.get(f"{wallboard.url}?group={group.name}&group=nowhere")
+        browser.wait(lambda: browser.text("#alert") == "No group nowhere is known.", "what is not there")
+        assert len(browser.all("#groups li")) == 1
 
 
 def test_the_page_recovers_when_the_server_was_stopped_and_started(browser: Browser, pbx: Simulator) -> None:

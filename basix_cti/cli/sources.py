@@ -13,6 +13,7 @@ from ..board import Board, Selection, Table
 from ..errors import ConnectError, ConnectionLost, ConnectionReplaced
 from ..events import Disconnected, Event
 from ..recording import Recording, replay
+from .describe import clean
 from .options import Failure, client_of, settings
 from .progress import Progress
 from .tail import Printer
@@ -114,7 +115,7 @@ class Source(Printer):
             return
         if self.is_whole() and self.board.lists(table):
             rows = self.board.snapshot(self.now())[table]
-            names = sorted((str(row["name"]) for row in rows), key=lambda name: (len(name), name))
+            names = sorted((clean(row["name"]) for row in rows), key=lambda name: (len(name), name))
             more = ", ..." if len(names) > _NAMES_TOLD else ""
             raise Failure(f"{what}; there are {', '.join(names[:_NAMES_TOLD])}{more}")
         missing = f"{what} so far"

@@ -8,6 +8,7 @@ const body = document.body;
 const $ = (selector) => document.querySelector(selector);
 const TABLES = ["groups", "calls", "people"];
 const PEOPLE = ["ringing", "talking", "free", "away"];
+const ALONE = ["conference", "voicemail", "service", "menu", "parked"]; // where nobody is at the other end
 const onlyGroups = new URLSearchParams(location.search).getAll("group");
 
 // What the server has told.
@@ -189,11 +190,12 @@ function list(element, rows, update) {
 
 const title = (row) => row.label || row.name || String(row.id);
 
+const goesBy = (row, name) => [row.name, row.label, row.extension, row.id].some((each) => String(each) === name);
+
 function chosen() {
   const rows = Object.fromEntries(TABLES.map((table) => [table, [...tables[table].values()]]));
   if (!onlyGroups.length) return rows;
-  const named = (row) => [row.name, row.label, row.extension, row.id].some((each) => onlyGroups.includes(String(each)));
-  const groups = rows.groups.filter(named);
+  const groups = rows.groups.filter((row) => onlyGroups.some((name) => goesBy(row, name)));
   const ids = new Set(groups.map((row) => id(row.id)));
   return {
     groups,
@@ -246,7 +248,7 @@ function showGroup(item, row) {
   part(item, "title", title(row));
   part(item, "extension", row.extension);
   part(item, "waiting", `${text().waiting} ${number(row.waiting)}`);
-  part(item, "time", "");
+  box(item, "time"); // tick() fills it
   const more = box(item, "more");
   part(more, "talking", `${text().talking} ${number(row.talking)}`);
   part(more, "members", row.members === null ? "" : `${text().members} ${number(row.logged_in)}/${number(row.members)}`);
@@ -268,17 +270,17 @@ function showCall(item, row) {
   part(what, "target", target && target !== who ? `→ ${target}` : "");
   part(what, "called", joined(out ? [row.target_number, ...customer] : []));
   part(what, "others", joined(others));
-  part(item, "time", "");
+  box(item, "time"); // tick() fills it
 }
 
 function showPerson(item, row) {
   const head = box(item, "head");
   part(head, "title", title(row));
   part(head, "extension", row.extension);
-  const doing = row.state === "away" ? text().reason[row.reason] ?? row.reason : row.doing === "conference" ? text().state.conference : null;
+  const doing = row.state === "away" ? text().reason[row.reason] ?? row.reason : ALONE.includes(row.doing) ? text().state[row.doing] : null;
   part(item, "state", doing ?? text().state[row.state]);
   part(item, "peer", row.peer || row.peer_number || row.peer_extension);
-  part(item, "time", "");
+  box(item, "time"); // tick() fills it
   part(item, "messages", row.mwi_new ? text().messages(number(row.mwi_new)) : "");
 }
 
@@ -328,6 +330,11 @@ function showStatus() {
   else if (link === "live" && pbx.state === "lost") problem = text().pbxLost(clockTime(shownNow(), true));
   else if (link === "live" && pbx.state === "loading") problem = text().pbxLoading;
   else if (link === "live" && pbx.state === "connecting") problem = text().pbxConnecting;
+  else if (link === "live") {
+    const groups = [...tables.groups.values()];
+    const unknown = onlyGroups.filter((name) => !groups.some((row) => goesBy(row, name)));
+    if (groups.length && unknown.length) problem = text().noGroup(unknown.join(", "));
+  }
   put($("#problem"), problem);
   put($("#reason"), (link === "live" && pbx.reason) || "");
   $("#alert").hidden = !problem;

@@ -130,6 +130,15 @@ class TestInATerminal:
             screen.wait(r"^What happened from \d\d:\d\d:\d\d to \d\d:\d\d:\d\d is not known\.$")
             screen.wait(lambda text: "0399990000" in text and "0312341234" not in text)
 
+    def test_without_colours(self, pbx: Simulator) -> None:
+        pbx.call("0312341234", to="group1")
+        with Terminal(["env", "NO_COLOR=1", *PROGRAM, *of(pbx, "--amber", "0.1")], environment(pbx.token)) as shown:
+            shown.wait(r"0312341234.+0:\d\d long")
+            for word, where in (("LIVE", "LIVE"), ("long", "0312341234"), ("ringing", "0312341234")):
+                assert shown.colour(word, where) == "default"
+            shown.press("q")
+            assert shown.wait_end() == 0
+
     def test_masked(self, pbx: Simulator) -> None:
         pbx.call("0312341234", to="user1", calling_name="0312341234")
         pbx.dial("user2", "0355556666")

@@ -19,6 +19,7 @@ __all__ = ["Board"]
 
 _SAMPLES = 256
 _SAMPLE_SECONDS = 600.0
+_AHEAD_SECONDS = 2.0
 # Where so many messages in a row seem to be late by so much, it was a clock that was set.
 _SET_SAMPLES = 8
 _SET_MICROSECONDS = 10_000_000
@@ -301,6 +302,8 @@ class Board(CTIHandler):
         }
 
     def _header(self, now: float, rows: dict[str, list[Row]]) -> Row:
+        if self._received_at is not None and self._received_at - now > _AHEAD_SECONDS:
+            self._received_at = now  # this machine's clock was set back
         live = self._connection["state"] == "live"
         figures = summary(rows["calls"], rows["people"])
         lists = {"groups": self._rows.lists("groups"), "people": self._rows.lists("people")}

@@ -30,7 +30,7 @@ def add_to(commands: SubParsers) -> None:
         """,
         file="the recording",
     )
-    parser.add_argument("target", metavar="FILE", help="the file to write, which must not be there yet")
+    parser.add_argument("target", metavar="NEW_FILE", help="the file to write, which must not be there yet")
     parser.add_argument(
         "--key-file",
         metavar="FILE",

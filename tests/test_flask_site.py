@@ -114,6 +114,7 @@ def test_wrong_settings_end_the_service_with_one_line(site: Project) -> None:
 def test_the_service_answers_to_probes(simulator: Simulator, site: Project) -> None:
     with flask(site, "cti", "run", "--metrics", "127.0.0.1:0", app="website") as service:
         port = int(service.wait(r"^INFO metrics at http://127\.0\.0\.1:(\d+)/metrics$")[0][1])
+        service.wait("^INFO connected")
         assert get(port, "/healthz") == "ok\n"
         with flask(site, "cti", "run", "--metrics", f"127.0.0.1:{port}", app="website") as second:
             assert second.process.wait(TIMEOUT) == 1

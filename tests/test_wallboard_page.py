@@ -329,6 +329,21 @@ def test_it_can_be_read_from_five_metres(browser: Browser, pbx: Simulator) -> No
         browser.wait(lambda: height(".call .who") > 1.8 * before, "the same size on a finer screen")
 
 
+def test_what_does_not_fit_on_the_wall_is_told(browser: Browser, pbx: Simulator) -> None:
+    def below() -> str | None:
+        return browser.all("#people h2")[0].get_attribute("data-below")
+
+    with serving(pbx) as wallboard:
+        browser.size(WALL)
+        browser.open(wallboard.url)
+        browser.wait(lambda: len(browser.all("#people li")) == len(pbx.users), "people")
+        browser.wait(lambda: below() == "", "room for all")
+        browser.size((1920, 400))
+        browser.wait(lambda: re.fullmatch(r"\d+ more below", below() or ""), "that there are more")
+        browser.script("scrollTo(0, document.body.scrollHeight)")
+        browser.wait(lambda: below() == "", "the end")
+
+
 def test_what_the_pbx_says_is_text(browser: Browser, pbx: Simulator) -> None:
     evil = '<img src=x onerror="document.title=1"><b>bold</b>'
     pbx.update_user("user1", label=evil)

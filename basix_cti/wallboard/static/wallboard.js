@@ -9,6 +9,7 @@ const $ = (selector) => document.querySelector(selector);
 const TABLES = ["groups", "calls", "people"];
 const PEOPLE = ["ringing", "talking", "free", "away"];
 const ALONE = ["conference", "voicemail", "service", "menu", "parked"]; // where nobody is at the other end
+const wall = matchMedia("(min-width: 1500px)"); // as in wallboard.css
 const onlyGroups = new URLSearchParams(location.search).getAll("group");
 
 // What the server has told.
@@ -389,6 +390,17 @@ function show() {
   }
   showFooter();
   tick();
+  showBelow();
+}
+
+// On the wall, which nobody scrolls, how much of each list is below its edge.
+function showBelow() {
+  for (const table of TABLES) {
+    const items = wall.matches ? [...$(`#${table} ul`).children] : [];
+    const places = items.map((item) => item.getBoundingClientRect());
+    const count = places.filter((place) => place.bottom - place.height / 4 > innerHeight).length;
+    $(`#${table} h2`).dataset.below = count ? text().below(number(count)) : "";
+  }
 }
 
 // --- What people can choose ---
@@ -415,6 +427,7 @@ addEventListener("resize", () => {
   due = 0;
   show();
 });
+addEventListener("scroll", showBelow, { passive: true });
 // A machine that has slept shows at once that it has.
 document.addEventListener("visibilitychange", tick);
 

@@ -86,7 +86,7 @@ export const TEXTS = {
     members: "ログイン中",
     messages: (count) => `新着メッセージ ${count} 件`,
     slot: (slot) => `パーク ${slot}`,
-    customers: (count) => `${count} 名の顧客のうちの 1 名`,
+    customers: (count) => `顧客${count}名のうち1名`,
     counted: (time) => `${time} から集計。`,
     atLeast: (time) => `${time} から集計。途切れた時間があるため、実際はこれより多い可能性があります（≥）。`,
     gaps: (count, from, to) => `受信の途切れ：${count} 回。直近：${from} ～ ${to}。`,

@@ -89,8 +89,31 @@ def run(script: Path, environment: dict[str, str], enough: Callable[[list[str]],
         status = process.wait(TIMEOUT)
     # One that was about to end by itself is ended by the signal without a word.
     assert status == 0 or (interrupted and status == -signal.SIGINT), f"status {status}: {told}"
+    if interrupted:
+        told = before_the_interrupt(told)
     assert "Error" not in told or "Error" in script.read_text("utf-8"), told  # some show what an error looks like
     return lines
+
+
+def before_the_interrupt(told: str) -> str:
+    """What a program wrote ahead of the traceback that Ctrl-C brings; that may begin with what was just handled."""
+    if not told.endswith("KeyboardInterrupt\n"):
+        return told
+    begin = "Traceback (most recent call last):\n"
+    chained = "During handling of the above exception, another exception occurred:\n\n"
+    at = told.rfind(begin)
+    while told.endswith(chained, 0, at):
+        at = told.rfind(begin, 0, at)
+    return told[:at]
+
+
+def test_an_interrupt_hides_nothing_else() -> None:
+    handled = "Traceback (most recent call last):\nKeyError: 1\n\n"
+    broken_off = "During handling of the above exception, another exception occurred:\n\n"
+    interrupt = "Traceback (most recent call last):\n  line\nKeyboardInterrupt\n"
+    assert before_the_interrupt(handled + broken_off + interrupt) == ""
+    assert before_the_interrupt(handled + interrupt) == handled
+    assert before_the_interrupt(handled) == handled
 
 
 @pytest.mark.parametrize("block", SCRIPTS)

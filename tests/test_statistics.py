@@ -118,11 +118,13 @@ def test_bad_frames_and_hooks_that_raise() -> None:
 
 
 def test_an_error_in_the_library_is_counted(pbx: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(msg: object) -> None:
-        raise ZeroDivisionError
+    class Broken:
+        def follow(self, events: object) -> None:
+            raise ZeroDivisionError
 
     with RecordedClient(pbx) as client:
-        monkeypatch.setattr(client._calls, "follow", fail)
+        assert client._life is not None
+        monkeypatch.setattr(client._life.sink, "_calls", Broken())
         pbx.msg("x")
         client.recorder.wait_for("on_error")
         monkeypatch.undo()

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from types import TracebackType
 
 from ..board import Board, Selection, Table
@@ -25,7 +26,7 @@ _NAMES_TOLD = 12
 _NOTHING = Selection(frozenset(), frozenset())
 
 
-class Source(Printer):
+class Source(Printer, ABC):
     """A board that is fed in a thread of its own. Use it as a context manager.
 
     Args:
@@ -59,17 +60,17 @@ class Source(Printer):
 
     # What differs
 
+    @abstractmethod
     def now(self) -> float:
         """The time up to which things have lasted, seconds since the epoch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def feed(self) -> None:
         """Feed the board, until :attr:`enough` is set."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_whole(self) -> bool:
         """Whether the whole PBX is seen, so that a group or user that is not there does not exist."""
-        raise NotImplementedError
 
     def is_known(self) -> bool:
         """Whether the present state is known, as far as it ever will be."""

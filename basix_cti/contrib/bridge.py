@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -13,13 +14,14 @@ from ..handler import HOOKS, CTIHandler, deliver, hook_raised
 __all__ = ["Bridge", "InContext"]
 
 
-class Bridge(CTIHandler):
+class Bridge(CTIHandler, ABC):
     """Passes each call of a hook on to functions that a subclass knows of: any number for each hook.
 
     What one of them raises keeps none of the others from being called. It is told to ``on_error``, unless it was
     raised while an error was told.
     """
 
+    @abstractmethod
     def tell(self, hook: str, args: tuple[Any, ...]) -> Iterable[BaseException]:
         """Call every function of a hook.
 
@@ -30,7 +32,6 @@ class Bridge(CTIHandler):
         Returns:
             What they raised, already logged.
         """
-        raise NotImplementedError
 
 
 def _hook(name: str) -> Callable[..., None]:

@@ -585,7 +585,7 @@ def _is_another(leg: Leg, channel: Channel, phase: Phase, partner: str | None) -
 def _other(channel: Channel) -> str | None:
     """The other channel that a channel names."""
     other = channel.other_uuid
-    return None if other is None or other == channel.uuid else other
+    return None if other == channel.uuid else other
 
 
 def _is_attached(channel: Channel) -> bool:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 
 import basix_cti
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "redis_rig"]
 
 # For fuzz/ and soak/. At the end, so that what is tested may be installed elsewhere.
 sys.path.append(str(Path(__file__).parent.parent))

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -177,3 +177,17 @@ def assert_one_end_each(client: RelayedClient) -> None:
             (ledger.ended if channel.is_hung_up else ledger.begun)(channel.uuid)
     _, wrong = ledger.violations(client.state.channels)
     assert not wrong, wrong
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    """A redis-server that is running."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    """For relays and clients that end with the test, the latest first."""
+    with ExitStack() as stack:
+        yield stack

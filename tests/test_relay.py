@@ -37,21 +37,9 @@ STANDBY = "basix-cti: standby of default"
 
 
 @pytest.fixture
-def server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture
 def pbx() -> Iterator[Simulator]:
     with Simulator(users=6) as pbx:
         yield pbx
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
 
 
 def traffic(pbx: Simulator, steps: int = 200) -> Traffic:

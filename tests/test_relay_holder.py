@@ -24,12 +24,6 @@ pytestmark = needs_redis
 
 
 @pytest.fixture
-def server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture
 def pbx() -> Iterator[Simulator]:
     with Simulator(users=3) as pbx:
         yield pbx

@@ -45,21 +45,9 @@ class Quiet(CTIHandler):
 
 
 @pytest.fixture
-def server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture
 def pbx() -> Iterator[Simulator]:
     with Simulator(users=3) as pbx:
         yield pbx
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
 
 
 @pytest.fixture

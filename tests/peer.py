@@ -151,7 +151,8 @@ class Link:
 
     def finish(self) -> None:
         """End with a FIN, and read what the client still sends: bytes left unread would turn it into a reset."""
-        self.sock.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):  # the client's reset was faster
+            self.sock.shutdown(socket.SHUT_WR)
         self.wait_end()
         self.close()
 

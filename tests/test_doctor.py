@@ -124,6 +124,7 @@ def meet(peer: Peer, serve: Serve, *arguments: str, url: str = "", **more: str) 
     """The report on a peer that does ``serve`` with its side of the first connection."""
     process = start(url or peer.url, "--domain", "test1.com", "--json", *arguments, **more)
     with ExitStack() as stack:
+        stack.enter_context(process)
         stack.callback(process.kill)
         serve(peer.accept())
         return Report(finish(process))

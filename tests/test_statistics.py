@@ -120,6 +120,7 @@ def test_bad_frames_and_hooks_that_raise() -> None:
 def test_an_error_in_the_library_is_counted(pbx: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken:
         def follow(self, events: object) -> None:
+            monkeypatch.undo()
             raise ZeroDivisionError
 
     with RecordedClient(pbx) as client:
@@ -127,7 +128,6 @@ def test_an_error_in_the_library_is_counted(pbx: Simulator, monkeypatch: pytest.
         monkeypatch.setattr(client._life.sink, "_calls", Broken())
         pbx.msg("x")
         client.recorder.wait_for("on_error")
-        monkeypatch.undo()
         client.catch_up()
         assert client.statistics.errors == {"bug": 1}
 

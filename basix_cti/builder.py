@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .elements import CLASSES, Element, Reader, UnknownElement
-from .readers import plain, read_text
+from .readers import plain, read_integer, read_scalar, read_text
 from .terms import UNDEFINED, Term
 from .values import Json, Misfit
 
+if TYPE_CHECKING:
+    from mypy_extensions import i64
+
 __all__ = ["FieldPlan"]
+
+_OTHER: Final = 0
+_TEXT: Final = 1
+_NUMBER: Final = 2
+_FORMS: Final[dict[Reader, int]] = {read_text: _TEXT, read_integer: _NUMBER, read_scalar: _NUMBER}
+
+
+class _Field:
+    """Where a value goes (-1: to extra), how it is read, and what of it needs no reading."""
+
+    __slots__ = ("form", "name", "place", "read")
+
+    def __init__(self, name: str, place: i64, read: Reader) -> None:
+        self.name = name
+        self.place: i64 = place
+        self.read = read
+        self.form: i64 = _FORMS.get(read, _OTHER)
 
 
 class FieldPlan:
@@ -30,40 +50,42 @@ class FieldPlan:
         self._make: Callable[..., Element] = cls
         places = {name: place for place, name in enumerate(cls.READERS)}
         self._size = len(places)
-        # Where the value stands, where it goes (-1: to extra), and how it is read.
-        self._plan: list[tuple[int, int, str, Reader]] = []
+        self._plan: list[_Field] = []
         seen: set[str] = set()
         for position, name in enumerate(names, 1):
             # A name that stands in the spec twice keeps both values.
             label = f"field_{position}" if name in seen else name
             seen.add(name)
-            self._plan.append((position - 1, places.get(label, -1), label, cls.READERS.get(label, plain)))
+            self._plan.append(_Field(label, places.get(label, -1), cls.READERS.get(label, plain)))
 
     def build(self, values: tuple[Term, ...]) -> Element:
         """The object that a tuple stands for. Shorter and longer tuples than the spec are taken; never raises."""
         args: list[Any] = [None] * self._size
         extra: dict[str, Json] = {}
         plan = self._plan
-        text = read_text
-        if len(values) < len(plan):
-            plan = plan[: len(values)]
-        for position, place, name, read in plan:
-            value = values[position]
-            if value is UNDEFINED:
-                if place < 0:
-                    extra[name] = None
-            elif place < 0:
-                extra[name] = plain(value)
+        planned = len(plan)
+        for index, value in enumerate(values):
+            if index >= planned:
+                extra[f"field_{index + 1}"] = plain(value)
+                continue
+            field = plan[index]
+            if field.place < 0:
+                extra[field.name] = plain(value)
+            elif value is UNDEFINED:
+                pass
+            elif field.form == _NUMBER and type(value) is int:
+                args[field.place] = value
             else:
                 try:
                     # Most fields are text in a binary: a call less for each.
-                    args[place] = value.decode() if read is text and isinstance(value, bytes) else read(value)
+                    if field.form == _TEXT and type(value) is bytes:
+                        args[field.place] = value.decode()
+                    else:
+                        args[field.place] = field.read(value)
                 except UnicodeDecodeError:
-                    args[place] = read(value)
+                    args[field.place] = field.read(value)
                 except Misfit:
-                    extra[name] = plain(value)
-        for beyond in range(len(plan), len(values)):
-            extra[f"field_{beyond + 1}"] = plain(values[beyond])
+                    extra[field.name] = plain(value)
         if not self._known:
             args = [self._element]
         item = self._make(*args)

@@ -69,23 +69,37 @@ _FIXED_ATOMS: Final[dict[bytes, Atom | bool]] = {
     b"true": True,
     b"false": False,
 }
-_atoms: Final[dict[bytes, Atom | bool]] = dict(_FIXED_ATOMS)
+# By their whole encoding, tag and length included: what is found here needs no further look.
+_atoms: Final[dict[bytes, Atom | bool]] = {}
 
 
-def _fresh_atom(raw: bytes, encoding: str, offset: int, tag: int) -> Atom | bool:
-    """The atom named by ``raw``, and into the cache with it where both encodings read it alike."""
-    try:
-        name = raw.decode(encoding)
-    except UnicodeDecodeError:
-        raise DecodeError("atom is not valid UTF-8", offset, tag) from None
-    if len(name) > MAX_ATOM_CHARS:
-        raise DecodeError(f"atom of {len(name)} characters, Erlang allows {MAX_ATOM_CHARS}", offset, tag)
-    atom = Atom(name)
-    if raw.isascii():
-        if len(_atoms) >= _ATOM_CACHE_SIZE:
-            _atoms.clear()
-            _atoms.update(_FIXED_ATOMS)
-        _atoms[raw] = atom
+def _fresh_atom(encoded: bytes, offset: int) -> Atom | bool:
+    """The atom that is encoded so, and into the cache with it.
+
+    Args:
+        encoded: tag, length and name, where the name may be cut off by the end of the data.
+        offset: where that is.
+    """
+    tag = encoded[0]
+    start = 2 if tag == 115 or tag == 119 else 3
+    length = int.from_bytes(encoded[1:start], "big")
+    if tag == 100 and length > MAX_ATOM_CHARS:
+        raise DecodeError(f"atom of {length} characters, Erlang allows {MAX_ATOM_CHARS}", offset, tag)
+    raw = encoded[start:]
+    if len(raw) != length:
+        raise DecodeError("truncated atom", offset, tag)
+    atom = _FIXED_ATOMS.get(raw)
+    if atom is None:
+        try:
+            name = raw.decode("latin-1" if tag == 100 or tag == 115 else "utf-8")
+        except UnicodeDecodeError:
+            raise DecodeError("atom is not valid UTF-8", offset, tag) from None
+        if len(name) > MAX_ATOM_CHARS:
+            raise DecodeError(f"atom of {len(name)} characters, Erlang allows {MAX_ATOM_CHARS}", offset, tag)
+        atom = Atom(name)
+    if len(_atoms) >= _ATOM_CACHE_SIZE:
+        _atoms.clear()
+    _atoms[encoded] = atom
     return atom
 
 
@@ -132,17 +146,11 @@ class _Decoder:
                 tag = buf[pos]
                 start = pos
                 if tag == 100:  # ATOM_EXT
-                    if buf[pos + 1]:
-                        length = buf[pos + 1] << 8 | buf[pos + 2]
-                        raise DecodeError(f"atom of {length} characters, Erlang allows {MAX_ATOM_CHARS}", start, tag)
                     pos += 3 + buf[pos + 2]
-                    raw = buf[start + 3 : pos]
                     try:
-                        out.append(atoms[raw])
+                        out.append(atoms[buf[start:pos]])
                     except KeyError:
-                        if pos > size:
-                            break
-                        out.append(_fresh_atom(raw, "latin-1", start, tag))
+                        out.append(_fresh_atom(buf[start:pos], start))
                 elif tag == 109:  # BINARY_EXT
                     if COMPILED:  # a byte is an instruction then, and a call is dear; else the other way round
                         length = buf[pos + 4]
@@ -165,13 +173,10 @@ class _Decoder:
                         out.append(items)
                 elif tag == 119 or tag == 115:  # SMALL_ATOM_UTF8_EXT, SMALL_ATOM_EXT
                     pos += 2 + buf[pos + 1]
-                    raw = buf[start + 2 : pos]
                     try:
-                        out.append(atoms[raw])
+                        out.append(atoms[buf[start:pos]])
                     except KeyError:
-                        if pos > size:
-                            break
-                        out.append(_fresh_atom(raw, "utf-8" if tag == 119 else "latin-1", start, tag))
+                        out.append(_fresh_atom(buf[start:pos], start))
                 elif tag == 110:  # SMALL_BIG_EXT
                     length = buf[pos + 1]
                     if length > self.max_integer:
@@ -236,7 +241,11 @@ class _Decoder:
             self.pos += 1
             return self.integer(length, start, tag)
         if tag == 118:
-            return self.named(self.u16(), start, tag)
+            length = self.u16()
+            self.pos += length
+            encoded = self.buf[start : self.pos]
+            atom = _atoms.get(encoded)
+            return _fresh_atom(encoded, start) if atom is None else atom
         if tag == 70:
             self.pos += 8
             value = _F64(self.buf, self.pos - 8)[0]
@@ -323,14 +332,6 @@ class _Decoder:
         if type(old_index) is not int or type(old_uniq) is not int or type(pid) is not Pid:
             raise DecodeError("fun without index, uniq and pid", start, tag)
         return Fun(module, index, uniq, arity, old_index, old_uniq, pid, tuple(self.terms(free, depth + 1)))
-
-    def named(self, length: i64, start: i64, tag: i64) -> Atom | bool:
-        """The atom whose ``length`` bytes of UTF-8 are at ``pos``."""
-        if length > self.size - self.pos:
-            raise DecodeError("truncated atom", start, tag)
-        raw = self.bytes_(length, start, tag)
-        atom = _atoms.get(raw)
-        return _fresh_atom(raw, "utf-8", start, tag) if atom is None else atom
 
     def atom(self, tag: i64) -> Atom:
         """The atom at ``pos``, where nothing else may stand; ``tag`` is that of the term that it is part of."""

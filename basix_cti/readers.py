@@ -34,10 +34,24 @@ __all__ = [
 ]
 
 _MISSING: Final = frozenset({"undefined", "null", "nil"})
+# What the latest atoms read as; there are a few dozens, which come all the time.
+_texts: Final[dict[Atom, str]] = {}
+_MOST_TEXTS: Final = 1024
 
 
 def _missing(term: Term) -> bool:
     return term is None or term is UNDEFINED or (type(term) is Atom and term in _MISSING)
+
+
+def _text_of(atom: Atom) -> str:
+    """An atom as a plain str, the same one each time."""
+    text = _texts.get(atom)
+    if text is None:
+        text = str(atom)
+        if len(_texts) >= _MOST_TEXTS:
+            _texts.clear()
+        _texts[atom] = text
+    return text
 
 
 def _decode(raw: bytes) -> str:
@@ -100,7 +114,7 @@ def plain(term: Term) -> Json:
 def read_name(term: Term) -> str | None:
     """A name that may come as atom, string or binary; None where the term is none of these."""
     if type(term) is Atom:
-        return str(term)
+        return _text_of(term)
     if type(term) is bytes:
         return _decode(term)
     if type(term) is bool:
@@ -117,10 +131,10 @@ def read_text(term: Term) -> str | None:
     """Text: a binary of UTF-8, a string, an atom, or a number written out."""
     if type(term) is bytes:
         return _decode(term)
-    if _missing(term):
-        return None
     if type(term) is Atom:
-        return str(term)
+        return None if term in _MISSING else _text_of(term)
+    if term is None:
+        return None
     if type(term) is list:
         return _characters(term)
     if type(term) is int:

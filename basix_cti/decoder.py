@@ -62,44 +62,46 @@ _DEEPEST: Final = 1000
 _UNBOUNDED: Final = 1 << 62
 
 _ATOM_CACHE_SIZE: Final = 4096
-# These are always the same objects, so that a reader may ask ``is UNDEFINED``.
+# By their whole encoding, tag and length included: what is found here needs no further look. The first of them are
+# always the same objects, so that a reader may ask ``is UNDEFINED``.
 _FIXED_ATOMS: Final[dict[bytes, Atom | bool]] = {
-    b"undefined": UNDEFINED,
-    b"bert": BERT,
-    b"true": True,
-    b"false": False,
+    head + bytes([len(name)]) + name: atom
+    for name, atom in ((b"undefined", UNDEFINED), (b"bert", BERT), (b"true", True), (b"false", False))
+    for head in (b"\x64\x00", b"\x73", b"\x76\x00", b"\x77")
 }
-# By their whole encoding, tag and length included: what is found here needs no further look.
-_atoms: Final[dict[bytes, Atom | bool]] = {}
+_atoms: Final[dict[bytes, Atom | bool]] = dict(_FIXED_ATOMS)
 
 
-def _fresh_atom(encoded: bytes, offset: int) -> Atom | bool:
+def _fresh_atom(encoded: bytes, head: i64, offset: int) -> Atom:
     """The atom that is encoded so, and into the cache with it.
 
     Args:
         encoded: tag, length and name, where the name may be cut off by the end of the data.
+        head: how many bytes are before the name.
         offset: where that is.
     """
     tag = encoded[0]
-    start = 2 if tag == 115 or tag == 119 else 3
-    length = int.from_bytes(encoded[1:start], "big")
-    if tag == 100 and length > MAX_ATOM_CHARS:
-        raise DecodeError(f"atom of {length} characters, Erlang allows {MAX_ATOM_CHARS}", offset, tag)
-    raw = encoded[start:]
-    if len(raw) != length:
-        raise DecodeError("truncated atom", offset, tag)
-    atom = _FIXED_ATOMS.get(raw)
-    if atom is None:
-        try:
-            name = raw.decode("latin-1" if tag == 100 or tag == 115 else "utf-8")
-        except UnicodeDecodeError:
-            raise DecodeError("atom is not valid UTF-8", offset, tag) from None
-        if len(name) > MAX_ATOM_CHARS:
-            raise DecodeError(f"atom of {len(name)} characters, Erlang allows {MAX_ATOM_CHARS}", offset, tag)
-        atom = Atom(name)
+    raw = encoded[head:]
+    length = len(raw)
+    if head == 2:
+        if length != encoded[1]:
+            raise DecodeError("truncated atom", offset, tag)
+    else:
+        told = encoded[1] << 8 | encoded[2]
+        if tag == 100 and told > MAX_ATOM_CHARS:
+            raise DecodeError(f"atom of {told} characters, Erlang allows {MAX_ATOM_CHARS}", offset, tag)
+        if length != told:
+            raise DecodeError("truncated atom", offset, tag)
+    try:
+        name = raw.decode("latin-1" if tag == 100 or tag == 115 else "utf-8")
+    except UnicodeDecodeError:
+        raise DecodeError("atom is not valid UTF-8", offset, tag) from None
+    if length > MAX_ATOM_CHARS and len(name) > MAX_ATOM_CHARS:
+        raise DecodeError(f"atom of {len(name)} characters, Erlang allows {MAX_ATOM_CHARS}", offset, tag)
     if len(_atoms) >= _ATOM_CACHE_SIZE:
         _atoms.clear()
-    _atoms[encoded] = atom
+        _atoms.update(_FIXED_ATOMS)
+    atom = _atoms[encoded] = Atom(name)
     return atom
 
 
@@ -147,10 +149,11 @@ class _Decoder:
                 start = pos
                 if tag == 100:  # ATOM_EXT
                     pos += 3 + buf[pos + 2]
+                    encoded = buf[start:pos]
                     try:
-                        out.append(atoms[buf[start:pos]])
+                        out.append(atoms[encoded])
                     except KeyError:
-                        out.append(_fresh_atom(buf[start:pos], start))
+                        out.append(_fresh_atom(encoded, 3, start))
                 elif tag == 109:  # BINARY_EXT
                     if COMPILED:  # a byte is an instruction then, and a call is dear; else the other way round
                         length = buf[pos + 4]
@@ -173,10 +176,11 @@ class _Decoder:
                         out.append(items)
                 elif tag == 119 or tag == 115:  # SMALL_ATOM_UTF8_EXT, SMALL_ATOM_EXT
                     pos += 2 + buf[pos + 1]
+                    encoded = buf[start:pos]
                     try:
-                        out.append(atoms[buf[start:pos]])
+                        out.append(atoms[encoded])
                     except KeyError:
-                        out.append(_fresh_atom(buf[start:pos], start))
+                        out.append(_fresh_atom(encoded, 2, start))
                 elif tag == 110:  # SMALL_BIG_EXT
                     length = buf[pos + 1]
                     if length > self.max_integer:
@@ -245,7 +249,7 @@ class _Decoder:
             self.pos += length
             encoded = self.buf[start : self.pos]
             atom = _atoms.get(encoded)
-            return _fresh_atom(encoded, start) if atom is None else atom
+            return _fresh_atom(encoded, 3, start) if atom is None else atom
         if tag == 70:
             self.pos += 8
             value = _F64(self.buf, self.pos - 8)[0]

@@ -26,7 +26,7 @@ from .errors import (
 from .events import Connected, Disconnected, Event, Failed, InfoEvent, Session
 from .forks import opened
 from .statistics import Counters
-from .transport import Interrupted, Waker
+from .waiting import Interrupted, Waker
 
 __all__ = ["ClientThread", "Timing"]
 

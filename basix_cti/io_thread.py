@@ -31,7 +31,8 @@ from .protocol import Protocol
 from .proxy import Proxy
 from .statistics import Counters
 from .tap import Tap
-from .transport import Aside, Connection, connect
+from .transport import Connection, connect
+from .waiting import Aside
 
 __all__ = ["IOThread"]
 

@@ -42,7 +42,7 @@ from basix_cti.errors import (
 )
 from basix_cti.events import CallEvent, Event, InfoEvent
 from basix_cti.simulator import Simulator
-from basix_cti.transport import Waker
+from basix_cti.waiting import Waker
 
 
 @pytest.fixture

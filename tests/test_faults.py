@@ -1596,7 +1596,9 @@ def lines_that_log() -> set[tuple[str, str]]:
     Not of those that always say the same words, and no traceback behind them: the source shows that they tell nothing.
     """
     found = set()
-    modules = "base_client client base_thread dispatcher endpoint auth handler io_thread protocol proxy transport"
+    modules = (
+        "base_client client base_thread dispatcher endpoint auth handler io_thread protocol proxy transport waiting"
+    )
     for name in modules.split():
         for node in ast.walk(ast.parse((PACKAGE / f"{name}.py").read_text("utf-8"))):
             if not isinstance(node, ast.Call) or not ast.unparse(node.func).startswith("logger."):

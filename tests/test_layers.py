@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "basix_cti"
 # A module of the core imports only from earlier layers. Modules that are in none are leaves.
 LAYERS = (
     {"version", "errors", "limits", "frames"},
-    {"terms", "values", "forks"},
+    {"terms", "values", "forks", "waiting"},
     {"decoder", "readers"},
     {"etf"},
     {"bert"},

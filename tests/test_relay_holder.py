@@ -18,7 +18,7 @@ from basix_cti.relay import HeldClient, Relay
 from basix_cti.relay.holder import _Tenure
 from basix_cti.relay.link import RedisLink
 from basix_cti.simulator import Simulator
-from basix_cti.transport import Waker, wait_for
+from basix_cti.waiting import Waker, wait_for
 
 pytestmark = needs_redis
 

@@ -30,7 +30,7 @@ from basix_cti.relay.link import Address, RedisLink
 from basix_cti.relay.publisher import Publisher
 from basix_cti.state import Picture, Tracker
 from basix_cti.statistics import Counters
-from basix_cti.transport import Waker
+from basix_cti.waiting import Waker
 
 pytestmark = needs_redis
 

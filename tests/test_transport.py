@@ -28,7 +28,8 @@ from basix_cti.errors import (
     TicketError,
     TLSError,
 )
-from basix_cti.transport import Aside, Connection, Interrupted, Waker, connect, wait_for
+from basix_cti.transport import Connection, connect
+from basix_cti.waiting import Aside, Interrupted, Waker, wait_for
 
 TOKEN = "s3cret-token"
 AUTH = ApiToken("test1.com", TOKEN)

@@ -16,10 +16,7 @@ from ..limits import DEFAULT_LIMITS
 from ..proxy import Proxy
 from ..transport import (
     Address,
-    Aside,
     Connection,
-    Deadline,
-    Waker,
     authorize,
     look_up,
     open_tcp,
@@ -28,6 +25,7 @@ from ..transport import (
     open_websocket,
 )
 from ..values import Json
+from ..waiting import Aside, Deadline, Waker
 from .certificate import Certificate, look, problems
 from .findings import OK, SKIPPED, WARNING, Failed, Finding, milliseconds, origin
 

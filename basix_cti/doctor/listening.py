@@ -14,8 +14,9 @@ from ..endpoint import one_line
 from ..errors import DecodeError
 from ..events import InfoEvent, InitialInfo, SystemMsg, UnknownMessage
 from ..protocol import Protocol
-from ..transport import Connection, wait_for
+from ..transport import Connection
 from ..values import Json
+from ..waiting import wait_for
 from .connecting import Connecting
 from .findings import OK, UNKNOWN, WARNING, Failed, Finding, milliseconds, origin
 

@@ -30,7 +30,7 @@ from ..errors import (
 from ..events import Event, Failed, InfoEvent, InitialInfo, Msg, Session, SystemMsg, UnknownMessage
 from ..state import Picture
 from ..statistics import Counters
-from ..transport import Interrupted, wait_for
+from ..waiting import Interrupted, wait_for
 from .codec import dumps, load_box, load_element, load_key, load_term
 from .keys import FORMAT, JOIN, PUSH, Keys
 from .link import Address, RedisLink

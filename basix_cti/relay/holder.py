@@ -23,7 +23,7 @@ from ..forks import opened
 from ..handler import CTIHandler
 from ..health import Probes
 from ..state import Picture, Tracker
-from ..transport import Waker, wait_for
+from ..waiting import Waker, wait_for
 from .codec import load_key
 from .keys import ACQUIRE, FENCED, Keys
 from .link import Address, RedisLink

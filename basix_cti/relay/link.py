@@ -20,7 +20,7 @@ except ImportError:
 
 from ..errors import ConnectError
 from ..forks import opened
-from ..transport import Aside, Deadline, Interrupted, Waker, wait_for
+from ..waiting import Aside, Deadline, Interrupted, Waker, wait_for
 
 __all__ = ["Address", "RedisLink"]
 

@@ -27,11 +27,12 @@ from .errors import (
 from .events import Event, Failed, Session, SystemMsg
 from .forks import opened
 from .limits import Limits
+from .opening import connect
 from .protocol import Protocol
 from .proxy import Proxy
 from .statistics import Counters
 from .tap import Tap
-from .transport import Connection, connect
+from .transport import Connection
 from .waiting import Aside
 
 __all__ = ["IOThread"]

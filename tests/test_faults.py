@@ -1597,7 +1597,8 @@ def lines_that_log() -> set[tuple[str, str]]:
     """
     found = set()
     modules = (
-        "base_client client base_thread dispatcher endpoint auth handler io_thread protocol proxy transport waiting"
+        "base_client client base_thread dispatcher endpoint auth handler io_thread opening protocol proxy transport "
+        "waiting"
     )
     for name in modules.split():
         for node in ast.walk(ast.parse((PACKAGE / f"{name}.py").read_text("utf-8"))):

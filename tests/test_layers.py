@@ -28,11 +28,14 @@ LAYERS = (
     {"proxy"},
     {"auth"},
     {"transport", "commands", "dispatcher"},
-    {"base_thread"},
+    {"opening", "base_thread"},
     {"base_client", "io_thread"},
     {"client"},
 )
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
+
+# What websocket-client is used by.
+WEBSOCKET = {"opening", "transport"}
 
 # Without sockets, threads or clocks; and what of these some have leave to import.
 SANS_IO = {
@@ -165,7 +168,8 @@ def test_endpoint_and_auth_know_nothing_of_the_protocol() -> None:
 def test_the_sans_io_modules_and_the_connection_do_not_know_each_other() -> None:
     for module in SANS_IO - {"commands"}:
         assert ours(source(module)) <= SANS_IO
-    assert not ours(source("transport")) & {"etf", "bert", "protocol", "state", "handler", "events"}
+    for module in WEBSOCKET | {"waiting"}:
+        assert not ours(source(module)) & {"etf", "bert", "protocol", "state", "handler", "events"}
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "board").glob("*.py")), ids=lambda path: path.stem)
@@ -201,13 +205,14 @@ def test_there_are_no_cycles() -> None:
     assert not graph
 
 
-@pytest.mark.parametrize("module", sorted(RANK.keys() - {"transport"}))
-def test_only_transport_imports_websocket(module: str) -> None:
+@pytest.mark.parametrize("module", sorted(RANK.keys() - WEBSOCKET))
+def test_only_opening_and_transport_import_websocket(module: str) -> None:
     assert "websocket" not in others(source(module))
 
 
-def test_transport_does_import_websocket() -> None:
-    assert "websocket" in others(source("transport"))
+@pytest.mark.parametrize("module", sorted(WEBSOCKET))
+def test_they_do_import_websocket(module: str) -> None:
+    assert "websocket" in others(source(module))
 
 
 @pytest.mark.parametrize("module", sorted(SANS_IO))
@@ -215,7 +220,7 @@ def test_the_sans_io_modules_have_no_sockets_threads_or_clocks(module: str) -> N
     assert not others(source(module)) & OUTSIDE - LEAVE.get(module, set())
 
 
-@pytest.mark.parametrize("module", sorted(RANK.keys() - {"transport"}))
+@pytest.mark.parametrize("module", sorted(RANK.keys() - WEBSOCKET))
 def test_the_core_needs_the_standard_library_alone(module: str) -> None:
     foreign = {
         "aiohttp",

@@ -28,7 +28,8 @@ from basix_cti.errors import (
     TicketError,
     TLSError,
 )
-from basix_cti.transport import Connection, connect
+from basix_cti.opening import connect
+from basix_cti.transport import Connection
 from basix_cti.waiting import Aside, Interrupted, Waker, wait_for
 
 TOKEN = "s3cret-token"

@@ -9,7 +9,7 @@ module            holds
 ``listening``     what the PBX says on the connection
 ================  ======================================================================================
 
-The steps are the client's own, from ``transport`` and ``protocol``; only what is looked at afterwards is different.
+The steps are the client's own, from ``opening`` and ``protocol``; only what is looked at afterwards is different.
 Nothing is changed at the PBX: one connection is opened, never a forced one, and closed again.
 """
 

@@ -13,17 +13,9 @@ from ..config import Settings
 from ..endpoint import Endpoint, one_line, tls_context
 from ..errors import AuthError, ConnectError, ConnectTimeout, HandshakeError
 from ..limits import DEFAULT_LIMITS
+from ..opening import Address, authorize, look_up, open_tcp, open_tls, open_tunnel, open_websocket
 from ..proxy import Proxy
-from ..transport import (
-    Address,
-    Connection,
-    authorize,
-    look_up,
-    open_tcp,
-    open_tls,
-    open_tunnel,
-    open_websocket,
-)
+from ..transport import Connection
 from ..values import Json
 from ..waiting import Aside, Deadline, Waker
 from .certificate import Certificate, look, problems

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import functools
 import hashlib
+import select
 import socket
 import ssl
 import struct
@@ -212,6 +213,10 @@ class Peer:
         link = Link(sock)
         self._links.append(link)
         return link
+
+    def is_visited(self) -> bool:
+        """True if a connection waits to be accepted, and goes on waiting; does not wait itself."""
+        return bool(select.select([self._listener], [], [], 0)[0])
 
     def has_visitor(self) -> bool:
         """True if a connection waits to be accepted; does not wait."""

@@ -1360,7 +1360,7 @@ def stopped(stack: contextlib.ExitStack, stage: str) -> float:
 
 def test_27_stop_before_start_and_twice(peer: Peer, recorder: Recorder) -> None:
     before = threading.active_count()
-    client = client_at(peer, recorder)
+    client = client_at(peer, recorder, reconnect_min=60.0, reconnect_max=60.0)
     client.stop()
     client.stop()
     assert threading.active_count() == before
@@ -1372,7 +1372,7 @@ def test_27_stop_before_start_and_twice(peer: Peer, recorder: Recorder) -> None:
         link.send(message(SPEC) + full_state("a"))
         assert client.wait_ready(TIMEOUT)
         recorder.wait_for("on_initial_chan_info", life)
-        link.send(frame(b"", CLOSE))  # so that stop() need not wait for it
+        link.send(frame(b"", CLOSE))  # so that stop() need not wait for it; the client may see it before that
         client.stop()
         client.stop()
         assert not client.connected

@@ -1116,13 +1116,13 @@ class Blocked(Recorder):
 
 
 def test_22_a_hook_that_sleeps(peer: Peer) -> None:
-    """For ten times the ping time-out: the pings of the peer are answered, and its answers are heard."""
-    recorder, patience = Blocked(), 0.6
+    """For three times the ping time-out: the pings of the peer are answered, and its answers are heard."""
+    recorder, patience = Blocked(), 2.0  # a busy machine may stand still for a while
     with client_at(peer, recorder, ping_interval=0.1, ping_timeout=patience) as client:
         link = peer.accept().upgrade()
         link.send(message(SPEC) + change("block"))
         assert recorder.blocked.wait(TIMEOUT)
-        end = time.monotonic() + 10 * patience
+        end = time.monotonic() + 3 * patience
         while time.monotonic() < end:
             link.send(frame(b"", PONG) + frame(b"still there?", PING))
             seen = [link.recv_frame(), link.recv_frame()]

@@ -224,7 +224,7 @@ def test_unknown_name(waker: Waker) -> None:
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 101 Sw"], ids=["silence", "half an answer"])
 def test_a_silent_server_costs_no_more_than_the_timeout(peer: Peer, waker: Waker, said: bytes) -> None:
     with ThreadPoolExecutor(1) as pool:
-        served = pool.submit(lambda: peer.accept())
+        served = pool.submit(lambda: peer.accept().send(said))
         begun = time.monotonic()
         with pytest.raises(ConnectTimeout, match=r"within the 0\.3 s of connect_timeout"):
             dial(peer.url, waker, timeout=0.3)

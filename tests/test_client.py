@@ -270,8 +270,8 @@ def test_a_failure_is_told_once(recorder: Recorder, peer: Peer, caplog: pytest.L
         with client_at(peer, recorder):
             for _ in range(3):
                 assert refusals.acquire(timeout=TIMEOUT)
-            assert len(recorder.of("on_error")) == 1
-            assert isinstance(recorder.of("on_error")[0], ConnectError)
+            (error,) = recorder.wait_for("on_error")
+            assert isinstance(error, ConnectError)
             with socket.create_server(("127.0.0.1", port)) as listener:
                 sock, _ = listener.accept()
                 Link(sock).upgrade()

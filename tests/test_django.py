@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -336,11 +337,18 @@ def test_events_wait_for_the_database(
     monkeypatch.setitem(database, "NAME", str(folder / "file.sqlite3"))
     seen: list[bool] = []
     signals.on_msg.connect(lambda **kwargs: seen.append(folder.exists()), weak=False)
-    timer = threading.Timer(0.2, folder.mkdir)
-    timer.start()
-    with override_settings(BASIX_CTI={"WAIT_FOR_DATABASE": 20}):
-        deliver(site_handler(), Msg("x", received_at=0.0))
-    timer.join()
+
+    class Mends(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            folder.mkdir(exist_ok=True)
+
+    mends = Mends()
+    logging.getLogger("basix_cti").addHandler(mends)
+    try:
+        with override_settings(BASIX_CTI={"WAIT_FOR_DATABASE": 20}):
+            deliver(site_handler(), Msg("x", received_at=0.0))
+    finally:
+        logging.getLogger("basix_cti").removeHandler(mends)
     assert seen == [True]
     assert caplog.messages[-1] == "the database answers again"
 

@@ -146,7 +146,8 @@ class TestInATerminal:
         with terminal(pbx, "--mask", columns=120) as screen:
             for line in (r"201 .* from \*{8}34 ", r"202 .* to \*{8}66 ", r"203 .* to \S+ \S+ 204 "):
                 screen.wait(f"^{line}")
-            assert not re.search(r"\d{6}", screen.raw.decode().replace(str(pbx.port), ""))
+            shown = screen.raw.decode(errors="replace")  # what was read may end within a character
+            assert not re.search(r"\d{6}", shown.replace(str(pbx.port), ""))
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, None])
     def test_it_leaves_the_terminal_as_it_was(self, number: signal.Signals | None, pbx: Simulator) -> None:

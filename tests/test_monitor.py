@@ -73,12 +73,12 @@ def recording(tmp_path: Path) -> Path:
 
 class TestInATerminal:
     def test_a_call_comes_waits_too_long_and_goes(self, pbx: Simulator) -> None:
-        with terminal(pbx, "--amber", "1", "--red", "4") as screen:
+        with terminal(pbx, "--amber", "1", "--red", "6") as screen:
             screen.wait(r"^LIVE  ws://127\.0\.0\.1:\d+  data \d s old +\d\d:\d\d:\d\d$")
             screen.wait(r"^waiting 0  calls 0   people 0 ringing  0 talking  12 free  0 away$")
             call = pbx.call("0312341234", to="group1")
             screen.wait(r"^0312341234 +営業部 +0:0\d ")
-            screen.wait(r"^0312341234 +営業部 +0:0[123] long ")
+            screen.wait(r"^0312341234 +営業部 +0:0[1-5] long ")
             assert screen.colour(" long ", "0312341234") == "brown"  # as amber is called in terminals
             screen.wait(r"^0312341234 +営業部 +0:\d\d too long ")
             assert screen.colour(" too long ", "0312341234") == "red"
@@ -326,7 +326,7 @@ class TestIntoAPipe:
         )
 
     def test_lines(self, pbx: Simulator) -> None:
-        with self.follow(pbx, "--amber", "1", "--red", "4") as process:
+        with self.follow(pbx, "--amber", "1", "--red", "6") as process:
             assert process.stdout is not None
             assert process.stderr is not None
 

@@ -280,10 +280,10 @@ def test_the_blocks_own_error_comes_first(pbx: Simulator) -> None:
 
 
 def test_no_connection(monkeypatch: pytest.MonkeyPatch, pbx: Simulator) -> None:
-    monkeypatch.setattr("basix_cti.testing.TIMEOUT", 0.5)
+    monkeypatch.setattr("basix_cti.testing.TIMEOUT", 3.0)  # in which a busy machine, too, gets the refusal
     pbx.refuse(503)
     client = RecordedClient(pbx)
-    with pytest.raises(AssertionError, match=r"was not ready within 0\.5 s\. The last error: .*HTTP 503"), client:
+    with pytest.raises(AssertionError, match=r"was not ready within 3 s\. The last error: .*HTTP 503"), client:
         pytest.fail("the block must not be entered")
     pbx.wait_connections(0)
 

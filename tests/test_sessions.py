@@ -20,6 +20,8 @@ LOGINS: dict[str, Auth] = {
     "current": ApiToken("test1.com", "token"),
 }
 GENERATIONS = sorted(LOGINS)
+GENERAL = ("on_initial_info", "on_info_event", "on_system_msg", "on_msg")
+COUNTS = {"first": 16, "current": 26}  # of the frames of a session that are no field specs
 
 
 @pytest.fixture
@@ -37,11 +39,16 @@ def play(pbx: ErlangPBX, generation: str, recorder: Recorder) -> Picture:
         assert client.wait_connected(TIMEOUT)
         pbx.wait_for("connected GET /basix/api/ws_cti?app_name=screen")
         pbx.session(generation)
-        recorder.wait(lambda: len([each for each in recorder.of("on_chan_info") if each.is_hung_up]) == 2)
+        recorder.wait(lambda: len(general(recorder)) == COUNTS[generation], "all of the session")
         assert client.hangup("c0")
         assert pbx.wait_for("text ") == 'text {"cmd": "hangup", "uuid": "c0"}'
     assert recorder.of("on_error") == []
     return client.state
+
+
+def general(recorder: Recorder) -> list[str]:
+    """The calls of which there is one for each message."""
+    return [name for name, _ in recorder.calls if name in GENERAL]
 
 
 def story(recorder: Recorder) -> list[Any]:
@@ -111,10 +118,7 @@ def test_names_atoms_and_wrapper_make_no_difference(pbx: ErlangPBX, generation: 
 def test_one_message_makes_one_general_call(pbx: ErlangPBX, generation: str) -> None:
     recorder = Recorder()
     play(pbx, generation, recorder)
-    general = ("on_initial_info", "on_info_event", "on_system_msg", "on_msg")
-    calls = [name for name, _ in recorder.calls if name in general]
-    # The frames of the session that are no field specs.
-    assert len(calls) == {"first": 16, "current": 26}[generation]
+    assert len(general(recorder)) == COUNTS[generation]
     assert not any(event.synthetic for event in recorder.events)
     changes = [event for event in recorder.events if isinstance(event, InfoEvent) and event.element == "channel"]
     order = [event.event for event in changes if event.item.key == "c1"]

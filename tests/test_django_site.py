@@ -139,7 +139,7 @@ def test_the_service(simulator: Simulator, site: Project, numbers: list[signal.S
         for number in numbers:
             service.process.send_signal(number)
         assert service.process.wait(TIMEOUT) == 0
-        assert not simulator.connections
+        simulator.wait_connections(0, TIMEOUT)
     assert not service.matches("Traceback|Error")
 
 
@@ -238,7 +238,7 @@ def test_the_autoreloader_has_one_client(simulator: Simulator, site: Project) ->
         # It looks every second, and takes what it sees first for unchanged.
         for seconds in range(1, int(TIMEOUT)):
             os.utime(site.folder / "urls.py", (time.time() + seconds,) * 2)
-            if server.heard("Quit the server", 2, timeout=1.0):
+            if server.heard("changed, reloading", 1, timeout=1.0):
                 break
         server.wait("Quit the server", 2)
         simulator.wait_connections(0, TIMEOUT)

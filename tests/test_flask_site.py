@@ -91,7 +91,7 @@ def test_the_service(simulator: Simulator, site: Project, number: signal.Signals
         service.wait("missed: 0312341234$")
         service.process.send_signal(number)
         assert service.process.wait(TIMEOUT) == 0
-        assert not simulator.connections
+        simulator.wait_connections(0, TIMEOUT)
     assert not service.matches("Traceback|Error")
 
 

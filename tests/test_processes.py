@@ -94,7 +94,7 @@ def test_gunicorn_as_printed(simulator: Simulator, project: Project, worker: str
         assert str(server.process.pid) not in tellers
         assert get(port) == ""
         assert server.end() == 0
-        assert simulator.connections == 0
+        simulator.wait_connections(0, TIMEOUT)
     assert not server.matches("Error|Traceback")
 
 
@@ -210,7 +210,7 @@ def look():
         owner = worker.process.pid
         worker.wait(f"^told {owner}$", 2)
         assert [match[0] for match in worker.matches("^(connected|lost) .*")] == [f"connected {owner} 1"]
-        assert simulator.connections == 1
+        simulator.wait_connections(1, TIMEOUT)
         assert worker.end() == 0
 
 
@@ -267,7 +267,7 @@ def test_django_with_its_autoreloader(simulator: Simulator, django: Project) -> 
         # It looks every second, and takes what it sees first for unchanged.
         for seconds in range(1, int(TIMEOUT)):
             os.utime(django.folder / "urls.py", (time.time() + seconds,) * 2)
-            if server.heard("Quit the server", 2, timeout=1.0):
+            if server.heard("changed, reloading", 1, timeout=1.0):
                 break
         server.wait("Quit the server", 2)
         simulator.wait_connections(1, TIMEOUT)

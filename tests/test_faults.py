@@ -59,7 +59,7 @@ from peer import (
 )
 from recorder import TIMEOUT, Recorder
 from relay import Relay
-from waiting import eventually
+from waiting import eventually, soon
 
 import basix_cti
 from basix_cti import ApiToken, ApiUser, CTIClient, CTIHandler, Limits, Session, Tap, Ticket, TicketService, etf
@@ -160,16 +160,6 @@ class Incident:
     ) -> None:
         self._peer.close()  # so that the client need not wait for an answer to its goodbye
         self.client.stop()
-
-
-def soon(bound: float, measure: Callable[[], float]) -> None:
-    """``measure`` gives at most ``bound`` seconds. The best of three counts: a machine is busy once, a bug stays."""
-    taken = []
-    for _ in range(3):
-        taken.append(measure())
-        if taken[-1] <= bound:
-            return
-    raise AssertionError(f"took {taken} s, the bound is {bound}")
 
 
 # --- 1 to 7: the connection breaks, or seems to ----------------------------------------------------------------------
@@ -799,7 +789,7 @@ def test_14_a_message_beyond_the_limit(peer: Peer, pieces: list[bytes], record_p
         with contextlib.suppress(OSError):
             for piece in pieces:
                 incident.link.send(piece)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, EOFError):
             refused(incident.link, 1009)
         reason = incident.recovered()
     assert isinstance(reason, ProtocolError)
@@ -1289,13 +1279,13 @@ def full_backlog() -> tuple[socket.socket, list[socket.socket]]:
     ["name", "TCP", "TLS", "ticket", "handshake", "backoff", "half-open", "flood", "blocked send", "blocked hook"],
 )
 def test_26_stop_returns_soon(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever goes on, within 2 s; and no connection is made afterwards. (A blocked hook is waited for that long.)"""
+    """Whatever goes on, within 2 s, or 3 if a blocked hook is waited for; and no connection is made afterwards."""
 
     def stop() -> float:
         with contextlib.ExitStack() as stack:
             return stopped(stack, stage)
 
-    soon(2.2 if stage == "blocked hook" else 2, stop)
+    soon(3 if stage == "blocked hook" else 2, stop)
 
 
 def stopped(stack: contextlib.ExitStack, stage: str) -> float:

@@ -222,7 +222,7 @@ class IOThread(ClientThread[Connection]):
         """Decode a few frames and hand over what they tell."""
         batch: list[tuple[Event, int]] = []
         try:
-            while self._frames and len(batch) < _BATCH:
+            while self._frames and len(batch) < _BATCH and not self._waker.stopping:
                 told = self._take(self._frames.popleft(), connection, now)
                 if told is not None:
                     batch.append(told)

@@ -1348,6 +1348,16 @@ def stopped(stack: contextlib.ExitStack, stage: str) -> float:
     return taken
 
 
+def test_26_stop_does_not_wait_for_all_that_has_arrived(peer: Peer, recorder: Recorder) -> None:
+    """Not even for what is decoded together, which may be as dear as the limits allow."""
+    with client_at(peer, recorder) as client:
+        link = peer.accept().upgrade()
+        link.send(message(SPEC) + (laborious(300_000) * 9 + change("a")) * 4)
+        eventually(lambda: client.statistics.errors, "the first of them")
+        client.stop()
+        assert client.statistics.errors["DecodeError"] < 5
+
+
 def test_27_stop_before_start_and_twice(peer: Peer, recorder: Recorder) -> None:
     before = threading.active_count()
     client = client_at(peer, recorder, reconnect_min=60.0, reconnect_max=60.0)

@@ -962,10 +962,10 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("kind", BOMBS)
 def test_17_a_term_that_is_a_bomb(kind: str, record_property: Measured) -> None:
-    """Told as a DecodeError in under a second, and in little memory.
+    """Told as a DecodeError soon, and in little memory.
 
     Most cost next to nothing. Dearest is what shows only after a million terms, as many as are allowed, that it has
-    more.
+    more. How fast a machine is does not matter here: a bug takes very much longer.
     """
     payload = frame(BOMBS[kind]())
 
@@ -983,7 +983,7 @@ def test_17_a_term_that_is_a_bomb(kind: str, record_property: Measured) -> None:
         assert ("nested deeper than the limit of 128" in cost["text"]) is ("nested" in kind)
         return float(cost["cpu"])
 
-    soon(1, seconds)
+    soon(4, seconds)
 
 
 # The terms of which each beginning is a bad frame: between them, all ways in which a term's length is told.

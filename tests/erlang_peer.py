@@ -296,7 +296,7 @@ class ErlangPBX:
         if failure is not None and error is None:
             raise failure
 
-    def wait_for(self, prefix: str, timeout: float = 10.0) -> str:
+    def wait_for(self, prefix: str, timeout: float = 30.0) -> str:
         """The next report line that starts with `prefix`, whole; lines passed over are kept for later calls.
 
         ``connected GET TARGET``, ``header authorization VALUE``, ``refused REASON``, ``text PAYLOAD``,

@@ -19,7 +19,7 @@ from basix_cti import bert
 from basix_cti.endpoint import tls_context
 from basix_cti.etf import Atom
 
-TIMEOUT = 20.0
+TIMEOUT = 40.0
 BINARY, TEXT, CONTINUATION, CLOSE, PING, PONG = 2, 1, 0, 8, 9, 10
 
 

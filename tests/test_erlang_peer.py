@@ -43,9 +43,9 @@ class Client:
     """A WebSocket client on a TCP connection of its own, which tests may also write to and read from."""
 
     def __init__(self, pbx: ErlangPBX, *headers: str) -> None:
-        self.tcp = socket.create_connection(("127.0.0.1", pbx.port), timeout=10)
+        self.tcp = socket.create_connection(("127.0.0.1", pbx.port), timeout=30)
         self.websocket = websocket.create_connection(
-            f"ws://127.0.0.1:{pbx.port}{TARGET}", timeout=10, header=list(headers), socket=self.tcp
+            f"ws://127.0.0.1:{pbx.port}{TARGET}", timeout=30, header=list(headers), socket=self.tcp
         )
 
     def __enter__(self) -> Client:
@@ -186,7 +186,7 @@ class TestConnection:
         assert pbx.wait_for("header") == "header authorization -"
 
     def test_a_plain_http_client_is_refused(self, pbx: ErlangPBX) -> None:
-        with socket.create_connection(("127.0.0.1", pbx.port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", pbx.port), timeout=30) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: rig\r\n\r\n")
             assert connection.recv(12) == b"HTTP/1.1 400"
             assert pbx.wait_for("refused") == "refused upgrade"

@@ -6,8 +6,8 @@ JOBS ?= auto
 # What the tests talk to, of Debian: tools/install-peer.
 PEERS := chromium erlang jq nginx postgresql redis systemd
 
-.PHONY: demo django-demo flask-demo test test-compiled test-django hour soak fuzz fuzz-compiled bench lint docs pictures \
-  public-api package clean
+.PHONY: demo django-demo flask-demo test test-compiled test-django test-pythons hour soak fuzz fuzz-compiled bench lint \
+  docs pictures public-api package clean
 
 demo: $(VENV)/demo.stamp
 	@$(BIN)/basix-cti demo
@@ -29,6 +29,10 @@ test-compiled: $(VENV)/compiled.stamp $(PEERS)
 # The tests of the Django app, with the other releases of Django that are supported.
 test-django: $(VENV)/dev.stamp postgresql
 	@tools/test-django
+
+# The tests of the connection, with the other Pythons that are supported and that are here.
+test-pythons: $(VENV)/dev.stamp
+	@tools/test-pythons
 
 hour: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -n $(JOBS) -m hour

@@ -983,7 +983,7 @@ def test_17_a_term_that_is_a_bomb(kind: str, record_property: Measured) -> None:
         assert ("nested deeper than the limit of 128" in cost["text"]) is ("nested" in kind)
         return float(cost["cpu"])
 
-    soon(4, seconds)
+    soon(2, seconds)
 
 
 # The terms of which each beginning is a bad frame: between them, all ways in which a term's length is told.

@@ -6,6 +6,7 @@ try it on. Connecting again is up to you; the parser finds what was missed meanw
 
 import base64
 import os
+import time
 
 import websocket
 
@@ -35,6 +36,7 @@ def main() -> None:
                     parser.handle_message(frame)
         except (websocket.WebSocketException, OSError):
             parser.connection_lost()
+            time.sleep(1)
 
 
 if __name__ == "__main__":

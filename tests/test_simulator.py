@@ -7,6 +7,7 @@ import json
 import logging
 import socket
 import ssl
+import struct
 import threading
 import urllib.error
 import urllib.request
@@ -196,6 +197,12 @@ def status_of(sim: Simulator, uri: str, authorization: str | None = None) -> int
     except websocket.WebSocketBadStatusException as error:
         return error.status_code
     return 101
+
+
+def request_line(sim: Simulator, app_name: str) -> str:
+    """The beginning of a handshake."""
+    login = basic(sim.domain, sim.token)
+    return f"GET {PATH}?app_name={app_name} HTTP/1.1\r\nHost: x\r\nAuthorization: {login}\r\n"
 
 
 def post(sim: Simulator, body: bytes, authorization: str | None = None) -> tuple[int, Any]:
@@ -1085,6 +1092,20 @@ class TestFaults:
         peer.close()
         sim.wait_connections(0)
 
+    def test_a_client_that_vanishes_during_the_handshake(
+        self, sim: Simulator, connect: Connect, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        for number in range(20):
+            with socket.create_connection(("127.0.0.1", sim.port), timeout=20) as raw:
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                raw.sendall(
+                    f"{request_line(sim, str(number))}{upgrade}Sec-WebSocket-Key: {'A' * 22}==\r\n\r\n".encode()
+                )
+        connect(sim).sync()
+        sim.wait_connections(1)
+        assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
     def test_a_ping_is_answered(self, sim: Simulator, connect: Connect) -> None:
         peer = connect(sim)
         peer.sync()
@@ -1092,9 +1113,8 @@ class TestFaults:
         assert peer.socket.recv_data(control_frame=True) == (websocket.ABNF.OPCODE_PONG, b"hello")
 
     def test_what_is_no_websocket(self, sim: Simulator) -> None:
-        request = f"GET {PATH}?app_name=a HTTP/1.1\r\nHost: x\r\nAuthorization: {basic(sim.domain, sim.token)}\r\n"
         with socket.create_connection(("127.0.0.1", sim.port), timeout=20) as raw:
-            raw.sendall(f"{request}Connection: close\r\n\r\n".encode())
+            raw.sendall(f"{request_line(sim, 'a')}Connection: close\r\n\r\n".encode())
             assert raw.makefile("rb").readline().split()[1] == b"400"
 
 

@@ -165,7 +165,11 @@ class ReplayServer:
     async def _connection(self, request: web.Request) -> web.StreamResponse:
         who = request.headers.get("Authorization", ""), request.query_string
         socket = web.WebSocketResponse(compress=False, max_msg_size=1024 * 1024)
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ConnectionResetError:
+            logger.debug("a client left before it was answered")
+            return web.Response()  # which goes nowhere
         self._sockets.add(socket)
         reader = asyncio.create_task(_read(socket))
         tape = self._tapes.get(who)

@@ -423,6 +423,9 @@ class Server:
         self._handlers.add(task)
         try:
             return await handler(request)
+        except ConnectionResetError:
+            _log.debug("a client left before it was answered")
+            return web.Response()  # which goes nowhere
         finally:
             self._handlers.discard(task)
 

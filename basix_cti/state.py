@@ -194,8 +194,8 @@ class Picture:
     def _tables_of(self, event: InitialInfo) -> dict[str, _Table]:
         """What the full present state of one element makes of the tables, the present ones left as they are."""
         element = event.element
-        table = {item.key: item for item in event.items if item.key is not None and not _is_end(item)}
-        ends = {item.key for item in event.items if _is_end(item)}
+        ends = _ends_among(event)
+        table = _by_key([item for item in event.items if not _is_end(item)] if ends else event.items)
         now = self._tables.get(element, {})
         for key in self._touched.get(element, ()):
             # A change that came on this very connection is at least as new as the state; but an end is final.
@@ -242,9 +242,8 @@ class Picture:
         return list(tables)
 
     def _confirm(self, event: InitialInfo, tables: dict[str, _Table]) -> None:
-        for item in event.items:
-            if _is_end(item) and item.key is not None:
-                self._remember_end(item.key)
+        for key in _ends_among(event):
+            self._remember_end(key)
         for element in _told_by(event, tables):
             self._confirmed.add(element)
             self._touched.pop(element, None)
@@ -259,6 +258,20 @@ class Picture:
 def _is_end(item: Element) -> bool:
     """A channel that has hung up may still be listed; it is no longer there."""
     return type(item) is Channel and item.is_hung_up
+
+
+def _by_key(items: list[Element]) -> _Table:
+    table: _Table = {}
+    for item in items:
+        key = item.key
+        if key is not None:
+            table[key] = item
+    return table
+
+
+def _ends_among(event: InitialInfo) -> _Table:
+    """The channels in a full state that have ended."""
+    return _by_key([item for item in event.items if _is_end(item)]) if event.element == "channel" else {}
 
 
 def _told_by(event: InitialInfo, tables: dict[str, _Table]) -> list[str]:
@@ -324,7 +337,7 @@ class Tracker:
 
     def _initial(self, event: InitialInfo) -> Iterator[Event]:
         tables = self.picture._tables_of(event)
-        ends = {item.key: item for item in event.items if item.key is not None and _is_end(item)}
+        ends = _ends_among(event)
         # The first state of all is told as a whole, unless another element told the same before.
         superseding = event.generation == 2 and len(tables) > 1
         first = event.element not in self._initialised and not superseding
@@ -334,14 +347,15 @@ class Tracker:
         self._initialised.update(_told_by(event, tables))
         self._adopt(tables)
         self.picture._confirm(event, tables)
-        unkeyed = [item for item in event.items if item.key is None and not _is_end(item)]
-        event.channels = _channels([*tables[event.element].values(), *unkeyed])
+        if event.element == "channel":
+            unkeyed = [item for item in event.items if item.key is None and not _is_end(item)]
+            event.channels = _channels([*tables["channel"].values(), *unkeyed])
         yield event
 
     def _known(self, element: str, table: _Table) -> _Table:
         """Those of a table that were told before: changes can come ahead of the first full state."""
         before = self.picture.items(element)
-        return {key: item for key, item in table.items() if key in before}
+        return {key: item for key, item in table.items() if key in before} if before else {}
 
     def _adopt(self, tables: dict[str, _Table]) -> None:
         """Take tables in without a word."""

@@ -72,7 +72,6 @@ AGAIN: dict[Phase, Rule] = {
     "parked": "park",
 }
 
-_ONCE = ("ringing", "answered", "ended")
 _KEPT_LEGS = 100
 _REMEMBERED = 10_000
 
@@ -81,17 +80,18 @@ class _Live:
     """A call that has not ended. ``call`` is what others see of it; the rest belongs to the tracker."""
 
     __slots__ = (
-        "aliases",
-        "alive",
+        "answered",
         "call",
+        "ended",
         "id",
         "joined",
         "legs",
+        "names",
         "number",
-        "offers",
         "pairs",
         "partial",
         "told",
+        "touched",
         "transfers",
         "uncertain",
     )
@@ -101,16 +101,17 @@ class _Live:
         self.id = id_
         self.partial = partial
         self.uncertain = False
+        self.ended = False
         self.joined: str | None = None
         self.legs: dict[str, Leg] = {}
-        self.alive: set[str] = set()
         self.transfers: tuple[Transfer, ...] = ()
-        # What the index has of this call: its legs, channels that its legs named and that were not seen, call_ids.
-        self.aliases: set[str] = set()
-        self.offers: dict[str, _Offer] = {}
+        # What the index has of this call beside its legs: channels that these named and that were not seen, call_ids.
+        self.names: list[str] = []
         # Who was put through to whom: both channels tell it, but it is one transfer.
-        self.pairs: set[frozenset[str | None]] = set()
-        self.told: set[Kind] = set()
+        self.pairs: frozenset[frozenset[str | None]] = frozenset()
+        self.told = False  # whether anything was,
+        self.answered = False  # and whether that it was answered
+        self.touched = False  # by the event that is being taken in
         self.call: Call | None = None
 
     @property
@@ -119,9 +120,9 @@ class _Live:
         offers = [leg.channel.offer_timestamp for leg in self.legs.values() if leg.channel.offer_timestamp]
         return min(offers, default=0), self.number
 
-    def refresh(self, ended: bool) -> None:
+    def refresh(self) -> None:
         self.call = Call(
-            self.id, tuple(self.legs.values()), self.transfers, ended, self.uncertain, self.partial, self.joined
+            self.id, tuple(self.legs.values()), self.transfers, self.ended, self.uncertain, self.partial, self.joined
         )
 
 
@@ -142,12 +143,14 @@ class CallTracker:
         self._picture = picture
         self._live: dict[str, _Live] = {}
         self._index: dict[str, _Live] = {}
+        # By which offer a channel that is up can be found, and the other way round.
         self._offers: dict[_Offer, str] = {}
+        self._offer_of: dict[str, _Offer] = {}
         # Of calls that have ended: True for a channel that was seen, False for one that was only named.
         self._past: OrderedDict[str | None, bool] = OrderedDict()
         self._count = 0
         # For the event that is being taken in:
-        self._touched: dict[int, tuple[_Live, bool]] = {}
+        self._touched: list[_Live] = []
         self._told: list[tuple[_Live, Kind]] = []
         self._silent = False
 
@@ -181,8 +184,9 @@ class CallTracker:
         return self._finish(event)
 
     def _finish(self, event: Event) -> Sequence[CallEvent]:
-        for live, ended in self._touched.values():
-            live.refresh(ended)
+        for live in self._touched:
+            live.touched = False
+            live.refresh()
         self._touched.clear()
         if not self._told:
             return ()
@@ -203,7 +207,8 @@ class CallTracker:
             for channel in channels:
                 uuid = channel.uuid
                 live = None if uuid is None else self._index.get(uuid)
-                if uuid is not None and (live is None or uuid not in live.alive):
+                leg = None if live is None or uuid is None else live.legs.get(uuid)
+                if uuid is not None and (leg is None or leg.ended):
                     self._change(channel, uuid, True)
         finally:
             self._silent = False
@@ -215,7 +220,7 @@ class CallTracker:
                 user = self._find_user(leg.channel.user_id) if leg.user is None else None
                 if user is not None:
                     live.legs[uuid] = replace(leg, user=user)
-                    self._touched[live.number] = (live, False)
+                    self._touch(live)
 
     def _name_parker(self, park: ParkInfo) -> None:
         """The first generation tells who parked a channel in a message of its own."""
@@ -225,7 +230,7 @@ class CallTracker:
             return
         known = ParkInfo(park.uuid, leg.park.slot or park.slot, park.parker_id, park.parker_name)
         live.legs[leg.uuid] = replace(leg, park=known)
-        self._touched[live.number] = (live, False)
+        self._touch(live)
 
     def _change(self, channel: Channel, uuid: str, synthetic: bool) -> None:
         """One event of one channel."""
@@ -237,7 +242,7 @@ class CallTracker:
                 leg = None
             elif not ended and not synthetic and _tells_nothing_new(leg, channel):
                 live.legs[uuid] = _with_channel(leg, channel)
-                live.refresh(False)
+                live.refresh()
                 return
         was: Phase = "new" if leg is None else leg.phase
         phase = _phase_of(channel, was)
@@ -268,7 +273,7 @@ class CallTracker:
             live.uncertain = True
         after = self._advanced(leg, channel, phase, partner, phase != was or rule is not None, synthetic)
         live.legs[uuid] = after
-        self._touched[live.number] = (live, False)
+        self._touch(live)
         if rule is not None:
             self._apply(rule, live, leg, after)
         if ended:
@@ -312,12 +317,12 @@ class CallTracker:
         if rule == "ring":
             rings = leg.phase == "calling" or leg.is_inbound or _is_attached(channel)
             if rings and not leg.ended:  # one that is told only at its end rings no longer
-                self._tell(live, "ringing")
+                self._ring(live)
         elif rule == "answer":
-            self._tell(live, "ringing")
-            self._tell(live, "answered")
+            self._ring(live)
+            self._answer(live)
         elif rule == "enter":
-            self._tell(live, "answered")
+            self._answer(live)
         elif rule == "park":
             self._tell(live, "parked")
         elif rule == "attended":
@@ -337,7 +342,7 @@ class CallTracker:
         pair = frozenset((one, other))
         if pair in live.pairs:
             return
-        live.pairs.add(pair)
+        live.pairs |= {pair}
         joiner = live.legs.get((other if one == stayer.uuid else one) or "")
         target = None
         if joiner is not None:
@@ -370,14 +375,25 @@ class CallTracker:
         user = None if user_id is None else self._picture.get("user", user_id)
         return user if isinstance(user, User) else None
 
+    def _ring(self, live: _Live) -> None:
+        if not live.told:  # it never comes after another one
+            self._tell(live, "ringing")
+
+    def _answer(self, live: _Live) -> None:
+        if not live.answered:
+            live.answered = True
+            self._tell(live, "answered")
+
     def _tell(self, live: _Live, kind: Kind) -> None:
-        if kind in _ONCE:
-            if kind in live.told:
-                return
-            live.told.add(kind)
-        live.told.add("ringing")  # which never comes after another one
+        live.told = True
         if not self._silent:
             self._told.append((live, kind))
+
+    def _touch(self, live: _Live) -> None:
+        """Have others see what has become of a call."""
+        if not live.touched:
+            live.touched = True
+            self._touched.append(live)
 
     # Which call a channel belongs to
 
@@ -419,23 +435,21 @@ class CallTracker:
 
     def _add(self, live: _Live, channel: Channel, uuid: str) -> Leg:
         leg = live.legs[uuid] = Leg(channel)
-        live.alive.add(uuid)
-        live.aliases.add(uuid)
         self._index[uuid] = live
         self._past.pop(uuid, None)
         if channel.call_id is not None and channel.call_id not in self._index:
             self._name(live, channel.call_id)
         if channel.offer_timestamp:
             offer = (channel.offer_timestamp, channel.direction, channel.peer_location)
-            live.offers[uuid] = offer
             self._offers[offer] = uuid
+            self._offer_of[uuid] = offer
         if len(live.legs) > _KEPT_LEGS:
             self._forget_one(live)
         return leg
 
     def _name(self, live: _Live, alias: str) -> None:
         """Have a channel that is not seen yet join this call when it comes."""
-        live.aliases.add(alias)
+        live.names.append(alias)
         self._index[alias] = live
 
     def _join(self, live: _Live, other: _Live, uuid: str, partner: str | None, since: int | None) -> _Live:
@@ -466,49 +480,45 @@ class CallTracker:
 
     def _merge(self, part: _Live, whole: _Live) -> None:
         whole.legs |= part.legs
-        whole.alive |= part.alive
-        whole.aliases |= part.aliases
-        whole.offers |= part.offers
+        whole.names += part.names
         whole.pairs |= part.pairs
         whole.uncertain = whole.uncertain or part.uncertain
-        for alias in part.aliases:
+        for alias in (*part.legs, *part.names):
             self._index[alias] = whole
-        self._touched.pop(part.number, None)
-        self._touched[whole.number] = (whole, False)
+        self._touch(whole)
         del self._live[part.id]
 
     def _move(self, uuid: str, young: _Live, old: _Live, since: int | None) -> None:
         """Have a leg go over to another call: it has ended in the one, and begins anew in the other."""
-        self._index[uuid] = old
-        old.aliases.add(uuid)
         young.joined = old.id
         leg = young.legs.get(uuid)
-        self._touched[young.number] = (young, False)
-        self._touched[old.number] = (old, False)
+        self._touch(young)
+        self._touch(old)
         if leg is None or leg.ended:
+            self._name(old, uuid)
             return
+        self._index[uuid] = old
         young.legs[uuid] = replace(leg, spans=_closed(leg.spans, since), ended=True, end_timestamp=since)
         old.legs[uuid] = Leg(leg.channel, user=leg.user)
-        old.alive.add(uuid)
-        if uuid in young.offers:
-            old.offers[uuid] = young.offers.pop(uuid)
-        young.alive.discard(uuid)
-        if not young.alive:
-            self._end(young)
+        self._end_without_legs(young)
 
     def _leave(self, live: _Live, uuid: str) -> None:
-        live.alive.discard(uuid)
-        offer = live.offers.pop(uuid, None)
+        """A leg has ended."""
+        offer = self._offer_of.pop(uuid, None)
         if offer is not None and self._offers.get(offer) == uuid:
             del self._offers[offer]
-        if not live.alive:
-            self._end(live)
+        self._end_without_legs(live)
 
-    def _end(self, live: _Live) -> None:
-        self._touched[live.number] = (live, True)
+    def _end_without_legs(self, live: _Live) -> None:
+        """The end of a call, if all its legs have ended."""
+        for leg in live.legs.values():
+            if not leg.ended:
+                return
+        live.ended = True
+        self._touch(live)
         self._tell(live, "ended")
         del self._live[live.id]
-        for alias in live.aliases:
+        for alias in (*live.legs, *live.names):
             if self._index.get(alias) is live:
                 del self._index[alias]
                 self._past[alias] = alias in live.legs
@@ -521,7 +531,8 @@ class CallTracker:
         for uuid, leg in live.legs.items():
             if leg.ended and uuid != caller and not leg.was(*ANSWERED, "parked", "voicemail"):
                 del live.legs[uuid]
-                live.aliases.discard(uuid)
+                if uuid in live.names:
+                    live.names.remove(uuid)
                 if self._index.get(uuid) is live:
                     del self._index[uuid]
                 return

@@ -115,7 +115,7 @@ def told(heard: Heard) -> list[tuple[Any, ...]]:
 
 def check_empty(tracker: CallTracker) -> None:
     """Nothing is held of calls that have ended, but what they were called."""
-    for table in (tracker.calls, tracker._live, tracker._index, tracker._offers):
+    for table in (tracker.calls, tracker._live, tracker._index, tracker._offers, tracker._offer_of):
         assert not table
 
 

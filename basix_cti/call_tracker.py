@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from .calls import ANSWERED, Call, Leg, Party, Phase, Span, Transfer, TransferKind, party_of_user
 from .elements import Channel, OtherInfo, ParkInfo, State, Target, User
@@ -71,7 +71,16 @@ AGAIN: dict[Phase, Rule] = {
     "talking": "attended",
     "parked": "park",
 }
+# Both by the phases before and after.
+_MEANING: dict[tuple[Phase, Phase], Rule] = {
+    (was, now): rule
+    for was in get_args(Phase)
+    for now in get_args(Phase)
+    if (rule := AGAIN.get(now) if was == now else RULES.get((was, now)) or RULES.get((None, now))) is not None
+}
 
+# A leg of which nothing is known yet.
+_NEW = Leg(Channel())
 _KEPT_LEGS = 100
 _REMEMBERED = 10_000
 
@@ -91,7 +100,6 @@ class _Live:
         "pairs",
         "partial",
         "told",
-        "touched",
         "transfers",
         "uncertain",
     )
@@ -111,7 +119,6 @@ class _Live:
         self.pairs: frozenset[frozenset[str | None]] = frozenset()
         self.told = False  # whether anything was,
         self.answered = False  # and whether that it was answered
-        self.touched = False  # by the event that is being taken in
         self.call: Call | None = None
 
     @property
@@ -150,7 +157,7 @@ class CallTracker:
         self._past: OrderedDict[str | None, bool] = OrderedDict()
         self._count = 0
         # For the event that is being taken in:
-        self._touched: list[_Live] = []
+        self._touched: set[_Live] = set()
         self._told: list[tuple[_Live, Kind]] = []
         self._silent = False
 
@@ -170,8 +177,9 @@ class CallTracker:
         """What a completed event means for calls, in order. Only one thread may call this at a time."""
         if isinstance(event, InfoEvent):
             if event.element == "channel":
-                if event.news and isinstance(event.item, Channel) and event.item.uuid is not None:
-                    self._change(event.item, event.item.uuid, event.synthetic)
+                channel = event.item
+                if event.news and isinstance(channel, Channel) and channel.uuid is not None:
+                    self._change(channel, channel.uuid, event.synthetic)
             elif event.park is not None:
                 self._name_parker(event.park)
         elif isinstance(event, InitialInfo):
@@ -185,16 +193,14 @@ class CallTracker:
 
     def _finish(self, event: Event) -> Sequence[CallEvent]:
         for live in self._touched:
-            live.touched = False
             live.refresh()
         self._touched.clear()
         if not self._told:
             return ()
-        told = [
-            CallEvent(kind, live.call, received_at=event.received_at, synthetic=event.synthetic)
-            for live, kind in self._told
-            if live.call is not None
-        ]
+        told: list[CallEvent] = []
+        for live, kind in self._told:
+            if live.call is not None:
+                told.append(CallEvent(kind, live.call, received_at=event.received_at, synthetic=event.synthetic))
         self._told.clear()
         return told
 
@@ -220,7 +226,7 @@ class CallTracker:
                 user = self._find_user(leg.channel.user_id) if leg.user is None else None
                 if user is not None:
                     live.legs[uuid] = replace(leg, user=user)
-                    self._touch(live)
+                    self._touched.add(live)
 
     def _name_parker(self, park: ParkInfo) -> None:
         """The first generation tells who parked a channel in a message of its own."""
@@ -230,7 +236,7 @@ class CallTracker:
             return
         known = ParkInfo(park.uuid, leg.park.slot or park.slot, park.parker_id, park.parker_name)
         live.legs[leg.uuid] = replace(leg, park=known)
-        self._touch(live)
+        self._touched.add(live)
 
     def _change(self, channel: Channel, uuid: str, synthetic: bool) -> None:
         """One event of one channel."""
@@ -244,50 +250,52 @@ class CallTracker:
                 live.legs[uuid] = _with_channel(leg, channel)
                 live.refresh()
                 return
-        was: Phase = "new" if leg is None else leg.phase
+        was: Phase = leg.spans[-1].phase if leg is not None and leg.spans else "new"
         phase = _phase_of(channel, was)
-        other = _other(channel)
+        other = None if channel.other_uuid == uuid else channel.other_uuid
+        partner = other
+        if other is None and channel.other_info is not None:
+            partner = self._summarised(channel.other_info, uuid)
+        related = None if partner is None else self._index.get(partner)
         if live is None or leg is None:
-            related, partner = self._related(channel, other, True)
-            if live is None and related is None and not synthetic and self._is_late(channel, uuid):
-                return
-            live = live or related or self._begin(channel, uuid)
+            if live is None:
+                if related is None and channel.call_id is not None:
+                    related = self._index.get(channel.call_id)
+                if related is None and not synthetic and self._is_late(uuid, other, ended):
+                    return
+                live = related or self._begin(channel, uuid, other, ended)
             leg = self._add(live, channel, uuid)
-        else:
-            related, partner = self._related(channel, other, False)
-            if related is not None and related is not live:
-                since = None if synthetic or channel.state is None else channel.state.ts
-                # One that ends still names its partner, who may be in another call by now.
-                talks = phase == "talking" and (was != "talking" or partner != leg.partner) and not ended
-                live = self._join(live, related, uuid, partner if talks else None, since)
-                leg = live.legs[uuid]
-                was = leg.phase
+        elif related is not None and related is not live:
+            since = None if synthetic or channel.state is None else channel.state.ts
+            # One that ends still names its partner, who may be in another call by now.
+            talks = phase == "talking" and (was != "talking" or partner != leg.partner) and not ended
+            live = self._join(live, related, uuid, partner if talks else None, since)
+            leg = live.legs[uuid]
+            was = leg.phase
         if other is not None and not ended and other not in self._index:
             self._name(live, other)
-        rule: Rule | None = None
-        if phase != was:
-            rule = RULES.get((was, phase)) or RULES.get((None, phase))
-        elif phase in AGAIN and _is_another(leg, channel, phase, partner):
-            rule = AGAIN[phase]
+        rule = _MEANING.get((was, phase))
+        if phase == was and rule is not None and not _is_another(leg, channel, phase, partner, ended):
+            rule = None
         if synthetic and not self._silent:
             live.uncertain = True
-        after = self._advanced(leg, channel, phase, partner, phase != was or rule is not None, synthetic)
+        after = self._advanced(leg, channel, phase, partner, phase != was or rule is not None, synthetic, ended)
         live.legs[uuid] = after
-        self._touch(live)
+        self._touched.add(live)
         if rule is not None:
             self._apply(rule, live, leg, after)
         if ended:
             self._leave(live, uuid)
 
     def _advanced(
-        self, leg: Leg, channel: Channel, phase: Phase, partner: str | None, moved: bool, synthetic: bool
+        self, leg: Leg, channel: Channel, phase: Phase, partner: str | None, moved: bool, synthetic: bool, ended: bool
     ) -> Leg:
         """The leg after an event of its channel."""
-        spans, park, peer, target = leg.spans, leg.park, leg.peer, leg.target
+        spans, park, peer, target, user = leg.spans, leg.park, leg.peer, leg.target, leg.user
         if moved:
             start = _since(channel, phase, leg)
             # What the channel left inside a gap may have ended at any time in it.
-            spans = (*_closed(spans, None if synthetic else start), Span(phase, start))
+            spans = _followed(spans, None if synthetic else start, Span(phase, start))
             if phase == "parked":
                 park = ParkInfo.of(channel) or ParkInfo(channel.uuid)
         if phase == "talking":
@@ -298,10 +306,10 @@ class CallTracker:
             partner = leg.partner
         if target is None:
             target = channel.target or (_aim(channel.state) if phase == "calling" else None)
-        user = leg.user
-        if channel.user_id is not None and (user is None or user.id != channel.user_id):
-            user = self._find_user(channel.user_id)
-        if not channel.is_hung_up:
+        user_id = channel.user_id
+        if user_id is not None and (user is None or user.id != user_id):
+            user = self._find_user(user_id)
+        if not ended:
             return Leg(channel, spans, False, None, False, target, partner, peer, park, user)
         end = channel.hangup_timestamp
         return Leg(channel, _closed(spans, end), True, end, synthetic, target, partner, peer, park, user)
@@ -315,8 +323,7 @@ class CallTracker:
         """What a rule tells of a call."""
         channel = leg.channel
         if rule == "ring":
-            rings = leg.phase == "calling" or leg.is_inbound or _is_attached(channel)
-            if rings and not leg.ended:  # one that is told only at its end rings no longer
+            if not leg.ended and _rings(leg):  # one that is told only at its end rings no longer
                 self._ring(live)
         elif rule == "answer":
             self._ring(live)
@@ -389,52 +396,37 @@ class CallTracker:
         if not self._silent:
             self._told.append((live, kind))
 
-    def _touch(self, live: _Live) -> None:
-        """Have others see what has become of a call."""
-        if not live.touched:
-            live.touched = True
-            self._touched.append(live)
-
     # Which call a channel belongs to
 
-    def _related(self, channel: Channel, other: str | None, is_new: bool) -> tuple[_Live | None, str | None]:
-        """The call that a channel says it belongs to, and the channel that it names there."""
-        if other is not None:
-            live = self._index.get(other)
-            if live is not None:
-                return live, other
-        elif channel.other_info is not None and channel.other_info.offer_timestamp:
-            info = channel.other_info
-            found = self._offers.get((info.offer_timestamp or 0, info.direction, info.peer_location))
-            live = None if found is None else self._index.get(found)
-            if live is not None and found is not None and found != channel.uuid and _is_meant(info, live.legs[found]):
-                return live, found
-        if is_new and channel.call_id is not None and channel.call_id != channel.uuid:
-            return self._index.get(channel.call_id), other
-        return None, other
+    def _summarised(self, info: OtherInfo, uuid: str) -> str | None:
+        """The channel that another one, which does not name it, has this summary of."""
+        if not info.offer_timestamp:
+            return None
+        found = self._offers.get((info.offer_timestamp, info.direction, info.peer_location))
+        if found is None or found == uuid or not _is_meant(info, self._index[found].legs[found]):
+            return None
+        return found
 
-    def _is_late(self, channel: Channel, uuid: str) -> bool:
+    def _is_late(self, uuid: str, other: str | None, ended: bool) -> bool:
         """True for a channel of a call that has ended, which was told without it.
 
         One that is up, and named by nothing but a channel that was not seen, may live long: it gets a call of its own.
         So does the leg of a caller who is sent back to a user, in the view of that user.
         """
-        other = _other(channel)
-        if channel.is_hung_up:
+        if ended:
             return uuid in self._past or other in self._past
         return other is not None and self._past.get(other) is True
 
-    def _begin(self, channel: Channel, uuid: str) -> _Live:
+    def _begin(self, channel: Channel, uuid: str, other: str | None, ended: bool) -> _Live:
         self._count += 1
-        created_for = _other(channel) if channel.direction == "outbound" else None
-        id_ = created_for or uuid
+        id_ = other if other and channel.direction == "outbound" else uuid  # whom it was created for
         if id_ in self._live:  # a uuid that is used again, of a channel that has left its call
             id_ = f"{id_}#{self._count}"
-        live = self._live[id_] = _Live(self._count, id_, self._silent or channel.is_hung_up)
+        live = self._live[id_] = _Live(self._count, id_, self._silent or ended)
         return live
 
     def _add(self, live: _Live, channel: Channel, uuid: str) -> Leg:
-        leg = live.legs[uuid] = Leg(channel)
+        leg = live.legs[uuid] = _NEW
         self._index[uuid] = live
         self._past.pop(uuid, None)
         if channel.call_id is not None and channel.call_id not in self._index:
@@ -485,15 +477,15 @@ class CallTracker:
         whole.uncertain = whole.uncertain or part.uncertain
         for alias in (*part.legs, *part.names):
             self._index[alias] = whole
-        self._touch(whole)
+        self._touched.add(whole)
         del self._live[part.id]
 
     def _move(self, uuid: str, young: _Live, old: _Live, since: int | None) -> None:
         """Have a leg go over to another call: it has ended in the one, and begins anew in the other."""
         young.joined = old.id
         leg = young.legs.get(uuid)
-        self._touch(young)
-        self._touch(old)
+        self._touched.add(young)
+        self._touched.add(old)
         if leg is None or leg.ended:
             self._name(old, uuid)
             return
@@ -515,7 +507,7 @@ class CallTracker:
             if not leg.ended:
                 return
         live.ended = True
-        self._touch(live)
+        self._touched.add(live)
         self._tell(live, "ended")
         del self._live[live.id]
         for alias in (*live.legs, *live.names):
@@ -580,12 +572,19 @@ def _closed(spans: tuple[Span, ...], end: int | None) -> tuple[Span, ...]:
     return (*spans[:-1], Span(last.phase, last.start, end))
 
 
-def _is_another(leg: Leg, channel: Channel, phase: Phase, partner: str | None) -> bool:
+def _followed(spans: tuple[Span, ...], end: int | None, now: Span) -> tuple[Span, ...]:
+    if not spans:
+        return (now,)
+    last = spans[-1]
+    return (*spans[:-1], Span(last.phase, last.start, end), now)
+
+
+def _is_another(leg: Leg, channel: Channel, phase: Phase, partner: str | None, ended: bool) -> bool:
     """Whether a channel that is in the same phase as before has another target, partner or slot."""
     if phase == "talking":
         return leg.partner is not None and partner is not None and partner != leg.partner
     if phase == "parked":
-        park = ParkInfo.of(channel)
+        park = None if ended or leg.park is None else ParkInfo.of(channel)
         return park is not None and leg.park is not None and park.slot not in (None, leg.park.slot)
     before, now = _aim(leg.channel.state), _aim(channel.state)
     if before is None or now is None:
@@ -593,14 +592,11 @@ def _is_another(leg: Leg, channel: Channel, phase: Phase, partner: str | None) -
     return (before.type, before.id, before.address) != (now.type, now.id, now.address)
 
 
-def _other(channel: Channel) -> str | None:
-    """The other channel that a channel names."""
-    other = channel.other_uuid
-    return None if other == channel.uuid else other
-
-
-def _is_attached(channel: Channel) -> bool:
-    """Whether a leg that the PBX offers says for which other one it is, or that it was ordered through the API."""
+def _rings(leg: Leg) -> bool:
+    """Whether it rings: a leg that the PBX offers must also say for which other one, or that the API ordered it."""
+    channel = leg.channel
+    if leg.is_inbound or leg.phase == "calling":
+        return True
     return channel.other_uuid is not None or channel.other_info is not None or bool(channel.origination)
 
 

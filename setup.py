@@ -18,7 +18,7 @@ assert VERSION is not None, "basix_cti/version.py holds the version"
 
 COMPILED = [
     f"basix_cti/{module}.py"
-    for module in ("frames", "decoder", "readers", "builder", "protocol", "state", "call_tracker")
+    for module in ("frames", "decoder", "readers", "builder", "protocol", "state", "calls", "call_tracker")
 ]
 USE_MYPYC = os.environ.get("BASIX_CTI_USE_MYPYC", "") not in ("", "0")
 

@@ -6,13 +6,16 @@ got stays as it was, and any thread may read it. :mod:`basix_cti.call_tracker` m
 
 What a call was is told by its legs alone, in whatever order their messages came; the rules are in docs/calls.
 Timestamps are microseconds since the epoch, as on the wire; everything else is in seconds.
+
+May be compiled by mypyc. ``Leg`` and ``Call``, of which each event of a channel makes one, have an ``__init__`` of
+their own for that: one that :mod:`dataclasses` makes would not be compiled. ``__reduce__`` is for copies and pickles.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from .elements import Channel, Customer, EndUser, ParkInfo, Target, User
 from .values import Json, Scalar, moment, seconds_between
@@ -114,7 +117,7 @@ class Party:
         }
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Leg:
     """A channel's part in a call. Immutable by contract.
 
@@ -141,6 +144,33 @@ class Leg:
     peer: Party | None = None
     park: ParkInfo | None = None
     user: User | None = None
+
+    def __init__(
+        self,
+        channel: Channel,
+        spans: tuple[Span, ...] = (),
+        ended: bool = False,
+        end_timestamp: int | None = None,
+        uncertain: bool = False,
+        target: Target | None = None,
+        partner: str | None = None,
+        peer: Party | None = None,
+        park: ParkInfo | None = None,
+        user: User | None = None,
+    ) -> None:
+        self.channel = channel
+        self.spans = spans
+        self.ended = ended
+        self.end_timestamp = end_timestamp
+        self.uncertain = uncertain
+        self.target = target
+        self.partner = partner
+        self.peer = peer
+        self.park = park
+        self.user = user
+
+    def __reduce__(self) -> tuple[type[Leg], tuple[Any, ...]]:
+        return type(self), tuple(getattr(self, each.name) for each in fields(self))
 
     @property
     def uuid(self) -> str:
@@ -233,7 +263,7 @@ class Transfer:
         }
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Call:
     """A call, as it is at one moment. Immutable by contract: a change makes a new one with the same ``id``.
 
@@ -257,6 +287,27 @@ class Call:
     uncertain: bool = False
     partial: bool = False
     joined: str | None = None
+
+    def __init__(
+        self,
+        id: str,
+        legs: tuple[Leg, ...],
+        transfers: tuple[Transfer, ...] = (),
+        ended: bool = False,
+        uncertain: bool = False,
+        partial: bool = False,
+        joined: str | None = None,
+    ) -> None:
+        self.id = id
+        self.legs = legs
+        self.transfers = transfers
+        self.ended = ended
+        self.uncertain = uncertain
+        self.partial = partial
+        self.joined = joined
+
+    def __reduce__(self) -> tuple[type[Call], tuple[Any, ...]]:
+        return type(self), tuple(getattr(self, each.name) for each in fields(self))
 
     # Who
 

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from call_rig import Generation, Rig, both, who
 
 from basix_cti.simulator.calls import Call as SimCall
 from basix_cti.simulator.wire import CurrentWire
+
+
+@both
+def test_a_call_can_be_copied_and_pickled(wire: Generation) -> None:
+    rig = Rig(wire)
+    rig.incoming().answer().transfer("user2")
+    (call,) = rig.parser.calls
+    copies = [pickle.loads(pickle.dumps(call, protocol)) for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1)]
+    for again in (*copies, copy.copy(call), copy.deepcopy(call), replace(call)):
+        assert again == call
+        assert repr(again) == repr(call)
+        assert again.to_dict() == call.to_dict()
 
 
 class TestScenarios:

@@ -594,18 +594,23 @@ class ParkInfo:
 
         The first generation sends the slot as a field of its own, the current one inside the state.
         """
-        if not isinstance(item, Channel | _Waiting) or (isinstance(item, Channel) and item.is_hung_up):
+        if isinstance(item, Channel):
+            if item.is_hung_up:
+                return None
+        elif not isinstance(item, _Waiting):
             return None
-        told = item.extra
-        if item.state is not None and item.state.name == "park":
-            told = told | {name: value for name, value in item.state.data.items() if value is not None}
-        elif not isinstance(item, ParkedChannel):
+        state, extra = item.state, item.extra
+        if state is not None and state.name == "park":
+            told = state.data
+        elif isinstance(item, ParkedChannel):
+            told = extra
+        else:
             return None
         return cls(
             item.uuid,
-            _first(told, "slot", "park_slot"),
-            _first(told, "parker_id", "user_id"),
-            _first(told, "parker_name", "user_name"),
+            _told(told, extra, "slot", "park_slot"),
+            _told(told, extra, "parker_id", "user_id"),
+            _told(told, extra, "parker_name", "user_name"),
         )
 
     def to_dict(self) -> dict[str, Json]:
@@ -616,6 +621,16 @@ class ParkInfo:
 def _first(extra: dict[str, Json], *names: str) -> Json:
     """The first of these fields that has a value; a list of integers can only be a string here."""
     return next((value for name in names if (value := _single(extra.get(name))) is not None), None)
+
+
+def _told(state: dict[str, Json], extra: dict[str, Json], name: str, other_name: str) -> Json:
+    """The value of a field that has two names, in the state or beside it."""
+    for each in (name, other_name):
+        value = state.get(each)
+        value = _single(extra.get(each) if value is None else value)
+        if value is not None:
+            return value
+    return None
 
 
 def _single(value: Json) -> Scalar:

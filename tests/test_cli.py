@@ -51,6 +51,7 @@ def one_line(text: str) -> str:
     return lines[0]
 
 
+@pytest.mark.timeout(180)  # it starts a program for each command
 def test_help_teaches() -> None:
     done = run("--help")
     assert done.returncode == 0

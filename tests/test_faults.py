@@ -1217,7 +1217,7 @@ def test_24_a_peer_that_asks_and_does_not_read_the_answers(peer: Peer) -> None:
 
 def test_24_commands_that_are_not_taken_are_bounded_in_number(peer: Peer) -> None:
     """A command too many is refused; those before it wait, and get through when the peer reads again."""
-    with Incident(peer, send_timeout=TIMEOUT) as incident:
+    with Incident(peer, send_timeout=600.0, ping_interval=600.0) as incident:
         given, refusal = 0, ""
         while not refusal and given < 50_000:
             try:

@@ -392,7 +392,7 @@ say(forked(child))
 def test_leaving_the_block_early_in_a_fork(peer: Peer, authority: trustme.CA, tmp_path: Path) -> None:
     code = """
 with client_of() as client:
-    assert client.wait_connected(20)
+    assert client.wait_ready(20)    # on_connect() has returned
     child = os.fork()
     if child == 0:
         sys.exit(7)

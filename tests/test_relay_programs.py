@@ -354,7 +354,9 @@ def refuses(use):
 client = RelayClient(sys.argv[1], Told())
 client.start()
 client.wait_ready()
-client.hangup("x").wait(0.1)      # so that both connections are open
+command = client.hangup("x")
+while not command.sent:     # so that both connections are open
+    command.wait(0.01)
 here = len(sockets())
 child = os.fork()
 if child == 0:

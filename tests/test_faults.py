@@ -627,7 +627,7 @@ def test_10_the_name_is_not_found_for_a_while(
         assert ("took too long" if hangs else "Temporary failure") in str(error)
         over.set()
         comes_up(peer, recorder, client).close()
-        assert len(recorder.of("on_error")) == 1
+        assert [str(each) for each in recorder.of("on_error")].count(str(error)) == 1
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import math
 import multiprocessing
 import os
 import random
@@ -49,14 +50,14 @@ class Notes(CTIHandler):
         self.counts: Counter[str] = Counter()  # of hooks, by what they were told
         self.bad: list[str] = []
         self._rng = rng
-        self._dawdle_at: float | None = None
+        self._dawdle_at = math.inf
         self._wake = threading.Event()
         self._marker = ""
         self._marked = threading.Event()
 
     def dawdle(self, on: bool) -> None:
         """Whether hooks are slow at times."""
-        self._dawdle_at = time.monotonic() + _DAWDLE_EVERY if on else None
+        self._dawdle_at = time.monotonic() + _DAWDLE_EVERY if on else math.inf
         if not on:
             self._wake.set()
 
@@ -73,7 +74,7 @@ class Notes(CTIHandler):
         item = event.item if isinstance(event, InfoEvent) else None
         if isinstance(item, User) and (item.name, item.label) == (MARKED, self._marker):
             self._marked.set()
-        if self._dawdle_at is not None and time.monotonic() >= self._dawdle_at:
+        if time.monotonic() >= self._dawdle_at:  # another thread may set it at any moment
             self._dawdle_at = time.monotonic() + self._rng.uniform(0.5, 1.5) * _DAWDLE_EVERY
             self.counts["dawdles"] += 1
             self._wake.wait(_DAWDLE)

@@ -223,45 +223,47 @@ def deliver(handler: CTIHandler, event: Event, *, guard: type[BaseException] = E
         event: what to tell.
         guard: what a hook may raise without stopping the later ones; it is logged and given to ``on_error``.
     """
-
-    def call(hook: Callable[..., None], *args: object) -> None:
-        try:
-            hook(*args)
-        except guard as error:
-            logger.exception("%s raised %s; the next event still comes", _name_of(hook), type(error).__name__)
-            hook_raised()
-            if not isinstance(event, Failed):
-                deliver(handler, Failed(error, received_at=event.received_at), guard=guard)
-
-    call(handler.on_event, event)
+    _call(handler, event, guard, handler.on_event, event)
     if isinstance(event, InfoEvent):
-        call(handler.on_info_event, event.element, event.item, event.event)
-        if event.element == "channel" and event.news:
-            call(handler.on_chan_info, event.item)
+        _call(handler, event, guard, handler.on_info_event, event.element, event.item, event.event)
+        if event.news and event.element == "channel":
+            _call(handler, event, guard, handler.on_chan_info, event.item)
         if event.park is not None:
-            call(handler.on_park_info, event.park)
+            _call(handler, event, guard, handler.on_park_info, event.park)
         if event.unpark is not None:
-            call(handler.on_unpark_info, event.unpark)
+            _call(handler, event, guard, handler.on_unpark_info, event.unpark)
         if event.mwi is not None:
-            call(handler.on_mwi_info, event.mwi)
+            _call(handler, event, guard, handler.on_mwi_info, event.mwi)
     elif isinstance(event, CallEvent):
-        call(getattr(handler, f"on_call_{event.kind}"), event.call)
+        _call(handler, event, guard, getattr(handler, f"on_call_{event.kind}"), event.call)
     elif isinstance(event, InitialInfo):
-        call(handler.on_initial_info, event.element, list(event.items))
+        _call(handler, event, guard, handler.on_initial_info, event.element, list(event.items))
         if event.element == "channel":
-            call(handler.on_initial_chan_info, list(event.channels))
+            _call(handler, event, guard, handler.on_initial_chan_info, list(event.channels))
     elif isinstance(event, SystemMsg):
-        call(handler.on_system_msg, event.msg)
+        _call(handler, event, guard, handler.on_system_msg, event.msg)
     elif isinstance(event, Msg):
-        call(handler.on_msg, event.msg)
+        _call(handler, event, guard, handler.on_msg, event.msg)
     elif isinstance(event, Connected):
-        call(handler.on_connect, event.session)
+        _call(handler, event, guard, handler.on_connect, event.session)
     elif isinstance(event, Disconnected):
-        call(handler.on_disconnect, event.reason)
+        _call(handler, event, guard, handler.on_disconnect, event.reason)
     elif isinstance(event, Overflowed):
-        call(handler.on_overflow, event.count)
+        _call(handler, event, guard, handler.on_overflow, event.count)
     elif isinstance(event, Failed):
-        call(handler.on_error, event.error)
+        _call(handler, event, guard, handler.on_error, event.error)
+
+
+def _call(
+    handler: CTIHandler, event: Event, guard: type[BaseException], hook: Callable[..., None], *args: object
+) -> None:
+    try:
+        hook(*args)
+    except guard as error:
+        logger.exception("%s raised %s; the next event still comes", _name_of(hook), type(error).__name__)
+        hook_raised()
+        if not isinstance(event, Failed):
+            deliver(handler, Failed(error, received_at=event.received_at), guard=guard)
 
 
 def _name_of(hook: Callable[..., None]) -> str:

@@ -12,15 +12,15 @@ from typing import Any, NoReturn, TypeVar
 
 from . import commands
 from .base_thread import ClientThread
-from .call_tracker import CallTracker
 from .calls import Call
 from .commands import Command
 from .dispatcher import Dispatcher, Sink
 from .errors import CTIError, NotConnected, Stopped
 from .forks import check, current_process, has_left
 from .handler import CTIHandler, check_calls_are_tracked
-from .state import Picture, Tracker
+from .state import Picture
 from .statistics import Counters, Lag, Statistics
+from .telling import Telling
 
 __all__ = ["Client", "Life"]
 
@@ -94,8 +94,7 @@ class Client(ABC):
         self._where = where
         self._name = name
         self._bounds = (max_queued_events, max_queued_bytes)
-        self._tracker = Tracker()
-        self._calls = CallTracker(self._tracker.picture) if track_calls else None
+        self._telling = Telling(track_calls)
         self._counters = Counters()
         self._sessions = 0
         self._changed = threading.Condition()
@@ -140,8 +139,7 @@ class Client(ABC):
         """Who gets the events of a new life."""
         return Dispatcher(
             self._handler,
-            self._tracker,
-            self._calls,
+            self._telling,
             former if isinstance(former, Dispatcher) else None,
             max_events=self._bounds[0],
             max_bytes=self._bounds[1],
@@ -224,7 +222,7 @@ class Client(ABC):
             ForkedError: this process is a fork of the one that started the client.
         """
         self._check_process()
-        return self._tracker.picture
+        return self._telling.picture
 
     @property
     def calls(self) -> list[Call]:
@@ -235,9 +233,9 @@ class Client(ABC):
             ForkedError: this process is a fork of the one that started the client.
         """
         self._check_process()
-        if self._calls is None:
+        if self._telling.calls is None:
             raise RuntimeError("calls are not tracked: make the client with track_calls=True")
-        return self._calls.calls
+        return self._telling.calls.calls
 
     @property
     def tracks_calls(self) -> bool:
@@ -247,7 +245,7 @@ class Client(ABC):
             ForkedError: this process is a fork of the one that started the client.
         """
         self._check_process()
-        return self._calls is not None
+        return self._telling.calls is not None
 
     @property
     def connected(self) -> bool:

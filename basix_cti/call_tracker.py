@@ -14,7 +14,7 @@ May be compiled by mypyc.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, TypeAlias, get_args
 
@@ -165,13 +165,6 @@ class CallTracker:
     def calls(self) -> list[Call]:
         """The calls that have not ended, oldest first. Safe to read from any thread."""
         return [live.call for live in list(self._live.values()) if live.call is not None]
-
-    def follow(self, events: Iterator[Event]) -> Iterator[Event]:
-        """The events that a :class:`~basix_cti.state.Tracker` completes, each followed by what it means for calls."""
-        for event in events:
-            told = self.take(event)  # ahead of the hooks, which may look at the calls
-            yield event
-            yield from told
 
     def take(self, event: Event) -> Sequence[CallEvent]:
         """What a completed event means for calls, in order. Only one thread may call this at a time."""

@@ -6,17 +6,17 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from .call_tracker import CallTracker
 from .errors import ConnectionLost
 from .events import Connected, Disconnected, Event, Failed, InfoEvent, InitialInfo, Overflowed
 from .forks import current_process, has_left
-from .handler import CTIHandler, count_raised, deliver
-from .state import Picture, Tracker
+from .handler import CTIHandler
+from .state import Picture
 from .statistics import Counters
+from .telling import Telling, count_raised, deliver
 
 __all__ = ["Dispatcher", "Sink", "Snapshot"]
 
@@ -28,15 +28,17 @@ _inside = threading.local()
 
 @dataclass(slots=True)
 class Snapshot(Event):
-    """A session begins with a whole picture in place of messages. It is not told itself, but what it changes.
+    """A whole picture in place of messages. It is not told itself, but what it changes.
 
     Attributes:
         picture: what is known now; nobody changes it any more.
-        elements: those whose full state it holds.
+        elements: those whose full state is to be told.
+        joining: True where a session begins with it.
     """
 
     picture: Picture
     elements: set[str]
+    joining: bool = True
 
 
 @dataclass(slots=True)
@@ -92,7 +94,7 @@ class Sink(Protocol):
 class Dispatcher:
     """Takes events from the I/O thread and calls the handler's hooks in a thread of its own, in order.
 
-    It serves one life of a client, from start to stop; the tracker and the calls go on from life to life.
+    It serves one life of a client, from start to stop; picture and calls go on from life to life.
 
     Two pictures are kept. ``newest`` is what has arrived; it belongs to the I/O thread. ``picture`` is what has been
     told; it belongs to the dispatcher thread. When the queue is full, messages are dropped, and as soon as it has been
@@ -100,8 +102,7 @@ class Dispatcher:
 
     Args:
         handler: whose hooks are called.
-        tracker: keeps the picture of what has been told; used in the dispatcher thread alone.
-        calls: keeps the calls by what the tracker finds; likewise. None where nobody wants to know them.
+        telling: finds what is to be told, and keeps the picture of what has been; used in the dispatcher thread alone.
         former: the dispatcher of the life before, closed; its last hook comes before the first of this one. None for
             none.
         max_events: how many events may wait.
@@ -114,8 +115,7 @@ class Dispatcher:
     def __init__(
         self,
         handler: CTIHandler,
-        tracker: Tracker,
-        calls: CallTracker | None,
+        telling: Telling,
         former: Dispatcher | None,
         *,
         max_events: int,
@@ -126,8 +126,7 @@ class Dispatcher:
     ) -> None:
         self.newest: Picture = Picture() if former is None else former.newest._copy()
         self._handler = handler
-        self._tracker = tracker
-        self._calls = calls
+        self._telling = telling
         self._former = former
         self._max_events = max_events
         self._max_bytes = max_bytes
@@ -263,35 +262,28 @@ class Dispatcher:
 
     def is_inside_hook(self) -> bool:
         """True in a thread that calls hooks of this client, of whatever life."""
-        return getattr(_inside, "tracker", None) is self._tracker
+        return getattr(_inside, "telling", None) is self._telling
 
     # In the dispatcher thread
 
     def _run(self) -> None:
-        _inside.tracker = self._tracker
+        _inside.telling = self._telling
         count_raised(self._counters.hook_raised)
         if self._former is not None:
             self._former._end()
             self._former = None
         logger.debug("dispatcher thread started")
         while True:
-            batch, overflow, newest = self._next()
+            batch, missed = self._next()
             began = time.monotonic()
             since_epoch = time.time() - began
             for event, size in batch:
                 if not (size and self._closed):
                     self._counters.waited(time.monotonic() + since_epoch - event.received_at)
-                    if isinstance(event, Snapshot):
-                        self._tell(
-                            self._tracker.catch_up(event.picture, event.elements, event.received_at, joining=True),
-                            droppable=True,
-                        )
-                    else:
-                        self._tell(self._tracker.track(event))
-            if overflow is not None and newest is not None:
-                self._tell(iter([Overflowed(overflow.count, received_at=overflow.received_at)]))
-                self._tell(self._tracker.catch_up(newest, overflow.missed, overflow.received_at), droppable=True)
-            elif not batch:
+                    self._tell(event)
+            for event in missed:
+                self._tell(event)
+            if not batch and not missed:
                 break
             self._counters.hook_seconds += time.monotonic() - began
         logger.debug("dispatcher thread ended")
@@ -301,8 +293,8 @@ class Dispatcher:
         if self._thread.ident is not None:
             self._thread.join()
 
-    def _next(self) -> tuple[list[tuple[Event, int]], _Overflow | None, Picture | None]:
-        """The next events; or, when all are told, what was dropped. Nothing of both at the end."""
+    def _next(self) -> tuple[list[tuple[Event, int]], list[Event]]:
+        """The next events; or, when all are told, what makes good for those that were dropped. Nothing at the end."""
         batch: list[tuple[Event, int]] = []
         with self._changed:
             while not (self._queue or self._overflow or self._closed):
@@ -311,28 +303,41 @@ class Dispatcher:
                 batch.append(self._queue.popleft())
                 self._bytes -= batch[-1][1]
             if batch or self._overflow is None:
-                return batch, None, None
+                return batch, []
             overflow, self._overflow = self._overflow, None
-            return batch, overflow, self.newest._copy()
+            at = overflow.received_at
+            missed = Snapshot(self.newest._copy(), overflow.missed, joining=False, received_at=at)
+            return batch, [Overflowed(overflow.count, received_at=at), missed]
 
-    def _tell(self, events: Iterator[Event], *, droppable: bool = False) -> None:
-        """Call the hooks for events; nothing that they raise, not even SystemExit, ends the thread."""
+    def _tell(self, event: Event) -> None:
+        """Call the hooks for an event from the queue; nothing that they raise, not even SystemExit, ends the thread."""
         try:
-            for event in events if self._calls is None else self._calls.follow(events):
-                if droppable and self._closed:
-                    break
-                self._hook_began = time.monotonic()
-                self._counters.told(event)
-                deliver(self._handler, event, guard=BaseException)
-                if has_left(self._pid):
-                    logger.error("a process forked inside a hook ends with the hook: end it there, with os._exit()")
-                    raise SystemExit  # ends this thread, the only one here; the parent's goes on
-                if isinstance(event, InitialInfo):
-                    self._told()
-            if droppable:  # only now the picture says so, too
-                self._told()
+            if isinstance(event, Snapshot):
+                self._tell_changes(event)
+            else:
+                for each in self._telling.of(event):
+                    self._deliver(each)
         except Exception as error:
             self._counters.bugs += 1
             logger.exception("an event could not be told; please report this as a bug of basix_cti")
             deliver(self._handler, Failed(error, received_at=time.time()), guard=BaseException)
         self._hook_began = None
+
+    def _tell_changes(self, snapshot: Snapshot) -> None:
+        for event in self._telling.catch_up(
+            snapshot.picture, snapshot.elements, snapshot.received_at, joining=snapshot.joining
+        ):
+            if self._closed:
+                break
+            self._deliver(event)
+        self._told()  # only now the picture says so, too
+
+    def _deliver(self, event: Event) -> None:
+        self._hook_began = time.monotonic()
+        self._counters.told(event)
+        deliver(self._handler, event, guard=BaseException)
+        if has_left(self._pid):
+            logger.error("a process forked inside a hook ends with the hook: end it there, with os._exit()")
+            raise SystemExit  # ends this thread, the only one here; the parent's goes on
+        if isinstance(event, InitialInfo):
+            self._told()

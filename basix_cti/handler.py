@@ -1,4 +1,4 @@
-"""``CTIHandler``, which users subclass, and the one place that maps events to its hooks."""
+"""``CTIHandler``, which users subclass; :mod:`basix_cti.telling` calls its hooks."""
 
 from __future__ import annotations
 
@@ -14,20 +14,11 @@ from .elements import Channel, Element, MessageWaiting, ParkInfo
 from .errors import ConnectionLost, CTIWarning
 from .etf import Term
 from .events import (
-    CallEvent,
-    Connected,
-    Disconnected,
     Event,
-    Failed,
-    InfoEvent,
-    InitialInfo,
-    Msg,
-    Overflowed,
     Session,
-    SystemMsg,
 )
 
-__all__ = ["CTIHandler", "count_raised", "deliver", "hook_raised"]
+__all__ = ["HOOKS", "CTIHandler", "check_calls_are_tracked"]
 
 logger = logging.getLogger(__name__)
 
@@ -201,70 +192,3 @@ def check_calls_are_tracked(handler: CTIHandler, track_calls: bool) -> None:
         if hook.startswith("on_call_") and getattr(type(handler), hook) is not getattr(CTIHandler, hook):
             kind = type(handler).__name__
             raise ValueError(f"{kind}.{hook} would never be called with track_calls=False; leave out one of the two")
-
-
-def count_raised(count: Callable[[], None]) -> None:
-    """Have ``count`` called for each hook that raises in this thread, also of a handler that another one tells."""
-    _count.set(count)
-
-
-def hook_raised() -> None:
-    """Count a hook that raised. For handlers that call others, and let nothing out that those raise."""
-    count = _count.get()
-    if count is not None:
-        count()
-
-
-def deliver(handler: CTIHandler, event: Event, *, guard: type[BaseException] = Exception) -> None:
-    """Call the hooks for one event. No lock is held meanwhile.
-
-    Args:
-        handler: whose hooks.
-        event: what to tell.
-        guard: what a hook may raise without stopping the later ones; it is logged and given to ``on_error``.
-    """
-    _call(handler, event, guard, handler.on_event, event)
-    if isinstance(event, InfoEvent):
-        _call(handler, event, guard, handler.on_info_event, event.element, event.item, event.event)
-        if event.news and event.element == "channel":
-            _call(handler, event, guard, handler.on_chan_info, event.item)
-        if event.park is not None:
-            _call(handler, event, guard, handler.on_park_info, event.park)
-        if event.unpark is not None:
-            _call(handler, event, guard, handler.on_unpark_info, event.unpark)
-        if event.mwi is not None:
-            _call(handler, event, guard, handler.on_mwi_info, event.mwi)
-    elif isinstance(event, CallEvent):
-        _call(handler, event, guard, getattr(handler, f"on_call_{event.kind}"), event.call)
-    elif isinstance(event, InitialInfo):
-        _call(handler, event, guard, handler.on_initial_info, event.element, list(event.items))
-        if event.element == "channel":
-            _call(handler, event, guard, handler.on_initial_chan_info, list(event.channels))
-    elif isinstance(event, SystemMsg):
-        _call(handler, event, guard, handler.on_system_msg, event.msg)
-    elif isinstance(event, Msg):
-        _call(handler, event, guard, handler.on_msg, event.msg)
-    elif isinstance(event, Connected):
-        _call(handler, event, guard, handler.on_connect, event.session)
-    elif isinstance(event, Disconnected):
-        _call(handler, event, guard, handler.on_disconnect, event.reason)
-    elif isinstance(event, Overflowed):
-        _call(handler, event, guard, handler.on_overflow, event.count)
-    elif isinstance(event, Failed):
-        _call(handler, event, guard, handler.on_error, event.error)
-
-
-def _call(
-    handler: CTIHandler, event: Event, guard: type[BaseException], hook: Callable[..., None], *args: object
-) -> None:
-    try:
-        hook(*args)
-    except guard as error:
-        logger.exception("%s raised %s; the next event still comes", _name_of(hook), type(error).__name__)
-        hook_raised()
-        if not isinstance(event, Failed):
-            deliver(handler, Failed(error, received_at=event.received_at), guard=guard)
-
-
-def _name_of(hook: Callable[..., None]) -> str:
-    return getattr(hook, "__qualname__", type(hook).__qualname__)  # no repr: it may be the user's, and raise

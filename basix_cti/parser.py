@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 
-from .call_tracker import CallTracker
 from .calls import Call
 from .errors import ConnectionLost, DecodeError
 from .events import Connected, Disconnected, Event, Failed, Session
-from .handler import CTIHandler, check_calls_are_tracked, deliver
+from .handler import CTIHandler, check_calls_are_tracked
 from .limits import DEFAULT_LIMITS, Limits
 from .protocol import Protocol
-from .state import Picture, Tracker
+from .state import Picture
+from .telling import Telling, deliver
 
 __all__ = ["MessageParser"]
 
@@ -46,14 +46,13 @@ class MessageParser:
         check_calls_are_tracked(handler, track_calls)
         self.handler = handler
         self._protocol = Protocol(limits)
-        self._tracker = Tracker()
-        self._calls = CallTracker(self._tracker.picture) if track_calls else None
+        self._telling = Telling(track_calls)
         self._connections = 0
 
     @property
     def state(self) -> Picture:
         """The live picture of the PBX, safe to read from any thread."""
-        return self._tracker.picture
+        return self._telling.picture
 
     @property
     def calls(self) -> list[Call]:
@@ -62,9 +61,9 @@ class MessageParser:
         Raises:
             RuntimeError: the parser was made with ``track_calls=False``.
         """
-        if self._calls is None:
+        if self._telling.calls is None:
             raise RuntimeError("calls are not tracked: make the parser with track_calls=True")
-        return self._calls.calls
+        return self._telling.calls.calls
 
     def handle_message(self, frame: bytes | bytearray | memoryview, received_at: float | None = None) -> list[Event]:
         """Decode one binary frame and call the hooks for what it tells.
@@ -120,8 +119,7 @@ class MessageParser:
 
     def _tell(self, event: Event) -> list[Event]:
         told = []
-        events = self._tracker.track(event)
-        for each in events if self._calls is None else self._calls.follow(events):
+        for each in self._telling.of(event):
             told.append(each)
             deliver(self.handler, each)
         return told

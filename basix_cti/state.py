@@ -298,13 +298,35 @@ class Tracker:
     def track(self, event: Event) -> Iterator[Event]:
         """What is to be told for one event from the wire, in order; run it to its end."""
         if isinstance(event, InfoEvent):
-            yield self._changed(event)
+            yield self.complete(event)
         elif isinstance(event, InitialInfo):
             yield from self._initial(event)
         else:
             if isinstance(event, Connected):
                 self.picture._new_connection(event.session.number)
             yield event
+
+    def complete(self, event: InfoEvent) -> InfoEvent:
+        """As :meth:`track`, for a change, of which nothing follows but itself."""
+        element, item, key = event.element, event.item, event.item.key
+        before = self.picture.get(element, key) if key is not None else None
+        if isinstance(item, Channel) and element == "channel":
+            seen = before is not None or (key is not None and self.picture.has_ended(key))
+            if not event.event:  # the first generation leaves it to us
+                event.event = REMOVED if item.is_hung_up else UPDATED if seen else ADDED
+            elif event.event == REMOVED and not item.is_hung_up:
+                event.item = filled_from(item, before if isinstance(before, Channel) else None).as_hung_up()
+        event.news = self.picture._put(event)
+        if key is not None:
+            self._find_parking(event, key, before)
+        elif event.generation == 1 and element == "parked_channel":  # its spec may have no uuid
+            info = ParkInfo.of(item)
+            event.park, event.unpark = (None, info) if event.event == REMOVED else (info, None)
+        if event.generation == 2 and event.event != REMOVED and isinstance(item, User | Group):
+            text = before.mwi if isinstance(before, User | Group) else None
+            if (text or "") != (item.mwi or ""):
+                event.mwi = MessageWaiting.of(item)
+        return event
 
     def catch_up(
         self, newest: Picture, missed: set[str], received_at: float, *, joining: bool = False
@@ -378,28 +400,7 @@ class Tracker:
                 yield self._synthetic(element, item, UPDATED, received_at)
 
     def _synthetic(self, element: str, item: Element, event: str, received_at: float) -> Event:
-        return self._changed(InfoEvent(element, item, event, received_at=received_at, synthetic=True))
-
-    def _changed(self, event: InfoEvent) -> Event:
-        element, item, key = event.element, event.item, event.item.key
-        before = self.picture.get(element, key) if key is not None else None
-        if isinstance(item, Channel) and element == "channel":
-            seen = before is not None or (key is not None and self.picture.has_ended(key))
-            if not event.event:  # the first generation leaves it to us
-                event.event = REMOVED if item.is_hung_up else UPDATED if seen else ADDED
-            elif event.event == REMOVED and not item.is_hung_up:
-                event.item = filled_from(item, before if isinstance(before, Channel) else None).as_hung_up()
-        event.news = self.picture._put(event)
-        if key is not None:
-            self._find_parking(event, key, before)
-        elif event.generation == 1 and element == "parked_channel":  # its spec may have no uuid
-            info = ParkInfo.of(item)
-            event.park, event.unpark = (None, info) if event.event == REMOVED else (info, None)
-        if event.generation == 2 and event.event != REMOVED and isinstance(item, User | Group):
-            text = before.mwi if isinstance(before, User | Group) else None
-            if (text or "") != (item.mwi or ""):
-                event.mwi = MessageWaiting.of(item)
-        return event
+        return self.complete(InfoEvent(element, item, event, received_at=received_at, synthetic=True))
 
     def _find_parking(self, event: InfoEvent, key: Key, before: Element | None) -> None:
         known = self._parked.get(key)

@@ -112,7 +112,7 @@ class Rig:
     def check_empty(self) -> None:
         """Nothing is left of the calls but that they were."""
         assert self.parser.calls == []
-        tracker = self.parser._calls
+        tracker = self.parser._telling.calls
         assert tracker is not None
         assert not tracker._live
         assert not tracker._index

@@ -127,7 +127,7 @@ def check(book: list[Played], heard: Heard, *, first: bool) -> None:
         assert kinds[-1] == "ended"
     # Memory holds only what is alive, and a bounded remembrance of what was.
     assert parser.calls == []
-    tracker = parser._calls
+    tracker = parser._telling.calls
     assert tracker is not None
     assert not tracker._live
     assert not tracker._index

@@ -18,7 +18,7 @@ from basix_cti.elements import OtherInfo
 from basix_cti.events import CallEvent, Connected, Event, InfoEvent, InitialInfo, Session
 from basix_cti.simulator.model import Change
 from basix_cti.simulator.wire import CurrentWire, FirstWire
-from basix_cti.state import Picture, Tracker
+from basix_cti.telling import Telling
 
 
 class Story:
@@ -56,8 +56,9 @@ class Story:
             for frame in next(messages[uuid]):
                 parser.handle_message(frame)
         assert parser.calls == []
-        assert parser._calls is not None
-        assert parser._calls._index == {}
+        tracker = parser._telling.calls
+        assert tracker is not None
+        assert tracker._index == {}
         return heard
 
 
@@ -280,17 +281,23 @@ events: st.SearchStrategy[Event] = st.builds(
 ) | st.builds(InitialInfo, st.just("channel"), st.lists(channels, max_size=4, unique_by=lambda channel: channel.uuid))
 
 
+def tracking() -> tuple[Telling, CallTracker]:
+    telling = Telling(track_calls=True)
+    assert telling.calls is not None
+    return telling, telling.calls
+
+
 @settings(max_examples=200)
 @given(sequence=st.lists(events, max_size=30))
 def test_whatever_a_pbx_sends(sequence: list[Event]) -> None:
     """No sequence of messages breaks it, tells a hook twice or in the wrong order, or leaves something behind."""
     told: dict[str, list[str]] = {}
     ended: list[list[str]] = []
-    tracker, calls = Tracker(), CallTracker(Picture())
+    telling, calls = tracking()
     for number, event in enumerate([*sequence, InitialInfo("channel", [])]):
         if isinstance(event, InitialInfo):
-            list(calls.follow(tracker.track(Connected(Session(number)))))
-        for each in calls.follow(tracker.track(event)):
+            list(telling.of(Connected(Session(number))))
+        for each in telling.of(event):
             if isinstance(each, CallEvent):
                 kinds = told.setdefault(each.call.id, [])
                 kinds.append(each.kind)
@@ -301,7 +308,7 @@ def test_whatever_a_pbx_sends(sequence: list[Event]) -> None:
                     ended.append(told.pop(each.call.id))
         known = calls.calls
         assert len({call.id for call in known}) == len(known)
-        up = tracker.picture.channels
+        up = telling.picture.channels
         held = {leg.uuid for call in known for leg in call.legs if not leg.ended}
         assert held <= set(up)
         for uuid in set(up) - held:  # it was for a channel that had ended, and its call is over
@@ -319,13 +326,11 @@ class TestOddSequences:
     """By hand: what is told in another order than it happened, twice, or not at all."""
 
     def tell(self, *channels: Channel | Event) -> list[tuple[str, Call]]:
-        tracker, calls = Tracker(), CallTracker(Picture())
+        telling, calls = tracking()
         told: list[tuple[str, Call]] = []
         for each in channels:
             event = InfoEvent("channel", each, "updated") if isinstance(each, Channel) else each
-            told += [
-                (each.kind, each.call) for each in calls.follow(tracker.track(event)) if isinstance(each, CallEvent)
-            ]
+            told += [(each.kind, each.call) for each in telling.of(event) if isinstance(each, CallEvent)]
         self.calls = calls
         return told
 
@@ -424,23 +429,23 @@ def ends(channel: Channel, at: int, how: str, **fields: Any) -> Channel:
 class TestMemory:
     def test_nothing_is_left_of_what_has_ended(self) -> None:
         """Of calls that have ended only their names are remembered, the latest 10,000."""
-        tracker, calls = Tracker(), CallTracker(Picture())
+        telling, calls = tracking()
         for number in range(12_000):
             channel = leg(f"channel {number}", "inbound", "calling", number, call_id=f"call {number}")
             for each in (channel, ends(channel, number, "recv_cancel,ORIGINATOR_CANCEL")):
-                assert list(calls.follow(tracker.track(InfoEvent("channel", each, "updated"))))
+                assert list(telling.of(InfoEvent("channel", each, "updated")))
             check_empty(calls)
             assert len(calls._past) <= 10_000
 
     def test_a_call_that_rings_all_day(self) -> None:
         """It keeps its caller, who answered, and the latest of those that did not."""
-        tracker, calls = Tracker(), CallTracker(Picture())
+        telling, calls = tracking()
         caller = leg("a", "inbound", "calling", 0)
-        list(calls.follow(tracker.track(InfoEvent("channel", caller, "added"))))
+        list(telling.of(InfoEvent("channel", caller, "added")))
         for number in range(500):
             station = leg(f"station {number}", "outbound", "ringing", number, other="a", user_id=number)
             for each in (station, ends(station, number, "send_cancel,NO_ANSWER")):
-                list(calls.follow(tracker.track(InfoEvent("channel", each, "updated"))))
+                list(telling.of(InfoEvent("channel", each, "updated")))
         (call,) = calls.calls
         assert call.legs[0].uuid == "a"
         assert call.legs[-1].uuid == "station 499"
@@ -481,12 +486,12 @@ class TestTransitions:
                 expected.append("parked")
             if phase == "calling" and was in ("talking", "conference"):
                 expected.append("transferred")
-        tracker, calls = Tracker(), CallTracker(Picture())
+        telling, calls = tracking()
         told = []
         for name in (first[0], second[0]):
             state = State(BEGIN, name, {"target_type": "user", "user_id": 7, "slot": 1})
             event = InfoEvent("channel", Channel(uuid="a", direction="inbound", state=state), "updated")
-            told += [each.kind for each in calls.follow(tracker.track(event)) if isinstance(each, CallEvent)]
+            told += [each.kind for each in telling.of(event) if isinstance(each, CallEvent)]
         assert told == expected
         (call,) = calls.calls
         assert [span.phase for span in call.legs[0].spans] == ([was] if was == phase else [was, phase])

@@ -9,12 +9,11 @@ import pytest
 from recorder import Gate
 
 from basix_cti import Channel
-from basix_cti.call_tracker import CallTracker
 from basix_cti.dispatcher import Dispatcher
 from basix_cti.errors import ConnectionLost, Stopped
 from basix_cti.events import Connected, Disconnected, InfoEvent, InitialInfo, Msg, Session
-from basix_cti.state import Tracker
 from basix_cti.statistics import Counters
+from basix_cti.telling import Telling
 from basix_cti.testing import TIMEOUT
 
 
@@ -24,16 +23,14 @@ def gate() -> Gate:
 
 
 @pytest.fixture
-def tracker() -> Tracker:
-    return Tracker()
+def telling() -> Telling:
+    return Telling(track_calls=True)
 
 
-def new_life(gate: Gate, tracker: Tracker, former: Dispatcher | None = None) -> Dispatcher:
-    calls = CallTracker(tracker.picture)
+def new_life(gate: Gate, telling: Telling, former: Dispatcher | None = None) -> Dispatcher:
     dispatcher = Dispatcher(
         gate,
-        tracker,
-        calls,
+        telling,
         former,
         max_events=5,
         max_bytes=1000,
@@ -51,8 +48,8 @@ def end(dispatcher: Dispatcher) -> None:
 
 
 @pytest.fixture
-def dispatcher(gate: Gate, tracker: Tracker) -> Iterator[Dispatcher]:
-    dispatcher = new_life(gate, tracker)
+def dispatcher(gate: Gate, telling: Telling) -> Iterator[Dispatcher]:
+    dispatcher = new_life(gate, telling)
     yield dispatcher
     gate.opened.set()
     end(dispatcher)
@@ -67,7 +64,7 @@ def close_gate(dispatcher: Dispatcher, gate: Gate) -> None:
     assert gate.reached.wait(TIMEOUT)
 
 
-def test_order_and_thread(dispatcher: Dispatcher, tracker: Tracker, gate: Gate) -> None:
+def test_order_and_thread(dispatcher: Dispatcher, telling: Telling, gate: Gate) -> None:
     dispatcher.offer(Connected(Session(1)), 0)
     close_gate(dispatcher, gate)
     dispatcher.offer(InitialInfo("channel", [Channel(uuid="a")]), 10)
@@ -86,11 +83,11 @@ def test_order_and_thread(dispatcher: Dispatcher, tracker: Tracker, gate: Gate) 
         "on_disconnect",
     ]
     assert gate.threads == {"test-dispatcher"}
-    assert set(tracker.picture.channels) == {"a", "b"}
+    assert set(telling.picture.channels) == {"a", "b"}
 
 
 @pytest.mark.parametrize("size", [1, 400], ids=["too many", "too large"])
-def test_bounds(dispatcher: Dispatcher, tracker: Tracker, gate: Gate, size: int) -> None:
+def test_bounds(dispatcher: Dispatcher, telling: Telling, gate: Gate, size: int) -> None:
     dispatcher.offer(InitialInfo("channel", [Channel(uuid="old")]), 1)
     gate.wait_for("on_initial_chan_info")
     close_gate(dispatcher, gate)
@@ -102,15 +99,15 @@ def test_bounds(dispatcher: Dispatcher, tracker: Tracker, gate: Gate, size: int)
     gate.opened.set()
     dropped = gate.wait_for("on_overflow")[0]
     assert dropped == (16 if size == 1 else 19)
-    gate.wait(lambda: set(tracker.picture.channels) == {f"c{number}" for number in range(20)})
+    gate.wait(lambda: set(telling.picture.channels) == {f"c{number}" for number in range(20)})
     ends = gate.wait_for("on_chan_info", where=lambda each: each.is_hung_up)  # the picture changes ahead of the hooks
     assert [each.uuid for each in ends] == ["old"]
     assert len(gate.of("on_disconnect")) == 1, "what concerns the connection is never dropped"
 
 
-def test_one_episode_one_word(dispatcher: Dispatcher, tracker: Tracker, gate: Gate) -> None:
+def test_one_episode_one_word(dispatcher: Dispatcher, telling: Telling, gate: Gate) -> None:
     def told(expected: int) -> bool:
-        return len(tracker.picture.channels) == expected
+        return len(telling.picture.channels) == expected
 
     for episode in (1, 2):
         gate.reached.clear()
@@ -124,7 +121,7 @@ def test_one_episode_one_word(dispatcher: Dispatcher, tracker: Tracker, gate: Ga
     assert gate.of("on_overflow") == [5, 5]
 
 
-def test_a_channel_that_ended_in_the_overflow_stays_ended(dispatcher: Dispatcher, tracker: Tracker, gate: Gate) -> None:
+def test_a_channel_that_ended_in_the_overflow_stays_ended(dispatcher: Dispatcher, telling: Telling, gate: Gate) -> None:
     dispatcher.offer(channel("a"), 1)
     gate.wait_for("on_chan_info")
     close_gate(dispatcher, gate)
@@ -133,7 +130,7 @@ def test_a_channel_that_ended_in_the_overflow_stays_ended(dispatcher: Dispatcher
     dispatcher.offer(channel("a", "CHANNEL_HANGUP", "updated"), 1)
     gate.opened.set()
     gate.wait_for("on_overflow")
-    gate.wait(lambda: not tracker.picture.channels)
+    gate.wait(lambda: not telling.picture.channels)
     dispatcher.offer(channel("a", "CHANNEL_HANGUP", "removed"), 1)
     dispatcher.offer(channel("b"), 1)
     gate.wait_for("on_chan_info", where=lambda each: each.uuid == "b")
@@ -144,13 +141,13 @@ def test_a_channel_that_ended_in_the_overflow_stays_ended(dispatcher: Dispatcher
     ]
 
 
-def test_one_message_larger_than_the_bound(dispatcher: Dispatcher, tracker: Tracker, gate: Gate) -> None:
+def test_one_message_larger_than_the_bound(dispatcher: Dispatcher, telling: Telling, gate: Gate) -> None:
     dispatcher.offer(channel("a"), 2000)
     assert gate.wait_for("on_overflow") == [1]
-    gate.wait(lambda: "a" in tracker.picture.channels)
+    gate.wait(lambda: "a" in telling.picture.channels)
 
 
-def test_close_drops_what_waits_but_tells_the_end(dispatcher: Dispatcher, tracker: Tracker, gate: Gate) -> None:
+def test_close_drops_what_waits_but_tells_the_end(dispatcher: Dispatcher, telling: Telling, gate: Gate) -> None:
     close_gate(dispatcher, gate)
     dispatcher.offer(channel("a"), 1)
     dispatcher.offer(Disconnected(ConnectionLost("over")), 0)
@@ -162,17 +159,17 @@ def test_close_drops_what_waits_but_tells_the_end(dispatcher: Dispatcher, tracke
     assert [str(reason) for reason in gate.of("on_disconnect")] == ["over"]
 
 
-def test_close_tells_the_end_that_nobody_told(dispatcher: Dispatcher, tracker: Tracker, gate: Gate) -> None:
+def test_close_tells_the_end_that_nobody_told(dispatcher: Dispatcher, telling: Telling, gate: Gate) -> None:
     dispatcher.offer(Connected(Session(1)), 0)
     end(dispatcher)
     dispatcher.offer(Disconnected(ConnectionLost("too late")), 0)
     assert [str(reason) for reason in gate.of("on_disconnect")] == ["stopped"]
 
 
-def test_a_new_life_waits_for_the_hook_of_the_old(dispatcher: Dispatcher, tracker: Tracker, gate: Gate) -> None:
+def test_a_new_life_waits_for_the_hook_of_the_old(dispatcher: Dispatcher, telling: Telling, gate: Gate) -> None:
     close_gate(dispatcher, gate)
     dispatcher.close(Stopped("stopped"))
-    second = new_life(gate, tracker, dispatcher)
+    second = new_life(gate, telling, dispatcher)
     dispatcher.offer(channel("of the old life"), 1)
     second.offer(Connected(Session(2)), 0)
     second.offer(channel("a"), 1)
@@ -180,5 +177,5 @@ def test_a_new_life_waits_for_the_hook_of_the_old(dispatcher: Dispatcher, tracke
     gate.opened.set()
     gate.wait_for("on_chan_info")
     assert len(gate.of("on_connect")) == 1
-    assert set(tracker.picture.channels) == {"a"}
+    assert set(telling.picture.channels) == {"a"}
     end(second)

@@ -32,9 +32,10 @@ from basix_cti.contrib.django.handler import SignalBridge
 from basix_cti.contrib.django.site import one, start_with_first_request
 from basix_cti.errors import ConfigError, NotConnected
 from basix_cti.events import Msg, SystemMsg
-from basix_cti.handler import HOOKS, deliver
+from basix_cti.handler import HOOKS
 from basix_cti.simulator import Simulator
 from basix_cti.tap import Tap
+from basix_cti.telling import deliver
 
 if not settings.configured:
     settings.configure(

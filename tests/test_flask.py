@@ -17,8 +17,9 @@ from basix_cti import Call, CTIHandler, Session
 from basix_cti.contrib.flask import CTI
 from basix_cti.errors import ConfigError, ConnectionReplaced, NotConnected
 from basix_cti.events import Event, Msg
-from basix_cti.handler import HOOKS, deliver
+from basix_cti.handler import HOOKS
 from basix_cti.simulator import Simulator
+from basix_cti.telling import deliver
 
 
 @pytest.fixture(autouse=True)

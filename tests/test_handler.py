@@ -31,7 +31,8 @@ from basix_cti.events import (
     SystemMsg,
     UnknownMessage,
 )
-from basix_cti.handler import HOOKS, deliver
+from basix_cti.handler import HOOKS
+from basix_cti.telling import deliver
 
 LOGGER = "basix_cti.handler"
 CHANNEL = Channel(uuid="c1")

@@ -12,8 +12,9 @@ from recorder import TIMEOUT
 from basix_cti import ApiToken, Channel, CTIClient, CTIHandler, Ticket, TicketService, User
 from basix_cti.errors import AuthError, ConnectionLimitReached, ConnectionLost, ConnectionReplaced, DecodeError
 from basix_cti.events import Connected, InfoEvent, InitialInfo, Msg, Session, SystemMsg
-from basix_cti.handler import HOOKS, deliver
+from basix_cti.handler import HOOKS
 from basix_cti.simulator import Simulator
+from basix_cti.telling import deliver
 from basix_cti.testing import ClientFactory, RecordedClient, Recorder
 
 

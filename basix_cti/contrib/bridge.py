@@ -9,7 +9,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from ..events import Event, Failed
-from ..handler import HOOKS, CTIHandler, deliver, hook_raised
+from ..handler import HOOKS, CTIHandler
+from ..telling import deliver, hook_raised
 
 __all__ = ["Bridge", "InContext"]
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..auth import Ticket
-from ..call_tracker import CallTracker
 from ..calls import Call
 from ..client import CTIClient
 from ..dispatcher import Sink
@@ -22,7 +21,8 @@ from ..errors import AuthError, CommandError, ConnectError, CTIError, NotConnect
 from ..forks import opened
 from ..handler import CTIHandler
 from ..health import Probes
-from ..state import Picture, Tracker
+from ..state import Picture
+from ..telling import Telling
 from ..waiting import Waker, wait_for
 from .codec import load_key
 from .keys import ACQUIRE, FENCED, Keys
@@ -90,12 +90,12 @@ class HeldClient(CTIClient):
         """The calls that have not ended, oldest first, as the picture shows them; found anew each time."""
         if self.publisher is None:
             return []
-        tracker = Tracker()
-        found = CallTracker(tracker.picture)
+        found = Telling(track_calls=True)
+        assert found.calls is not None
         newest = self.publisher.copy()
-        for _ in found.follow(tracker.catch_up(newest, set(newest.elements()), time.time(), joining=True)):
+        for _ in found.catch_up(newest, set(newest.elements()), time.time(), joining=True):
             pass
-        return found.calls
+        return found.calls.calls
 
     def identity(self) -> str:
         """What its events depend on, without the secrets, as a few characters."""

@@ -126,7 +126,8 @@ class Picture:
 
     def get(self, element: str, key: Key) -> Element | None:
         """One object of an element; None where there is none."""
-        return self._tables.get(element, {}).get(key)
+        table = self._tables.get(element)
+        return None if table is None else table.get(key)
 
     def is_current(self, element: str = "channel") -> bool:
         """True once the element's full state was told on the latest connection, be that still up or not."""
@@ -166,11 +167,13 @@ class Picture:
         key = item.key
         if key is None:
             return True
-        table = self._tables.setdefault(element, {})
+        table = self._tables.get(element)
+        if table is None:
+            table = self._tables[element] = {}
         if element not in self._confirmed and not event.synthetic:
             self._touched.setdefault(element, set()).add(key)
         gone = event.event == REMOVED
-        if isinstance(item, Channel) and element == "channel":
+        if element == "channel" and isinstance(item, Channel):
             gone = gone or item.is_hung_up
             if key in self._ended:
                 if gone or event.event != ADDED:
@@ -310,9 +313,9 @@ class Tracker:
         """As :meth:`track`, for a change, of which nothing follows but itself."""
         element, item, key = event.element, event.item, event.item.key
         before = self.picture.get(element, key) if key is not None else None
-        if isinstance(item, Channel) and element == "channel":
-            seen = before is not None or (key is not None and self.picture.has_ended(key))
+        if element == "channel" and isinstance(item, Channel):
             if not event.event:  # the first generation leaves it to us
+                seen = before is not None or (key is not None and self.picture.has_ended(key))
                 event.event = REMOVED if item.is_hung_up else UPDATED if seen else ADDED
             elif event.event == REMOVED and not item.is_hung_up:
                 event.item = filled_from(item, before if isinstance(before, Channel) else None).as_hung_up()
@@ -322,7 +325,7 @@ class Tracker:
         elif event.generation == 1 and element == "parked_channel":  # its spec may have no uuid
             info = ParkInfo.of(item)
             event.park, event.unpark = (None, info) if event.event == REMOVED else (info, None)
-        if event.generation == 2 and event.event != REMOVED and isinstance(item, User | Group):
+        if element != "channel" and event.generation == 2 and event.event != REMOVED and isinstance(item, User | Group):
             text = before.mwi if isinstance(before, User | Group) else None
             if (text or "") != (item.mwi or ""):
                 event.mwi = MessageWaiting.of(item)

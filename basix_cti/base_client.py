@@ -14,10 +14,11 @@ from . import commands
 from .base_thread import ClientThread
 from .calls import Call
 from .commands import Command
-from .dispatcher import Dispatcher, Sink
+from .dispatcher import Dispatcher
 from .errors import CTIError, NotConnected, Stopped
 from .forks import check, current_process, has_left
 from .handler import CTIHandler, check_calls_are_tracked
+from .sink import Sink
 from .state import Picture
 from .statistics import Counters, Lag, Statistics
 from .telling import Telling

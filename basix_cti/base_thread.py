@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from .commands import Command
-from .dispatcher import Sink
 from .errors import (
     AuthError,
     ConnectError,
@@ -25,6 +24,7 @@ from .errors import (
 )
 from .events import Connected, Disconnected, Event, Failed, InfoEvent, Session
 from .forks import opened
+from .sink import Sink
 from .statistics import Counters
 from .waiting import Interrupted, Waker
 

@@ -8,12 +8,12 @@ from typing import Any
 from .auth import Auth, Ticket
 from .base_client import Client
 from .base_thread import ClientThread, Timing
-from .dispatcher import Sink
 from .endpoint import Endpoint, checked, tls_context
 from .handler import CTIHandler
 from .io_thread import IOThread
 from .limits import DEFAULT_LIMITS, Limits
 from .proxy import Proxy
+from .sink import Sink
 from .tap import Tap
 
 __all__ = ["CTIClient", "login_query"]

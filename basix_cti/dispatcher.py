@@ -8,37 +8,22 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from .errors import ConnectionLost
 from .events import Connected, Disconnected, Event, Failed, InfoEvent, InitialInfo, Overflowed
 from .forks import current_process, has_left
 from .handler import CTIHandler
+from .sink import Snapshot
 from .state import Picture
 from .statistics import Counters
 from .telling import Telling, count_raised, deliver
 
-__all__ = ["Dispatcher", "Sink", "Snapshot"]
+__all__ = ["Dispatcher"]
 
 logger = logging.getLogger(__name__)
 
 _BATCH = 128
 _inside = threading.local()
-
-
-@dataclass(slots=True)
-class Snapshot(Event):
-    """A whole picture in place of messages. It is not told itself, but what it changes.
-
-    Attributes:
-        picture: what is known now; nobody changes it any more.
-        elements: those whose full state is to be told.
-        joining: True where a session begins with it.
-    """
-
-    picture: Picture
-    elements: set[str]
-    joining: bool = True
 
 
 @dataclass(slots=True)
@@ -48,47 +33,6 @@ class _Overflow:
     count: int = 0
     missed: set[str] = field(default_factory=set)
     received_at: float = 0.0
-
-
-class Sink(Protocol):
-    """Who gets the events of a client's I/O thread: a dispatcher, or what passes them on in another way."""
-
-    @property
-    def newest(self) -> Picture:
-        """What has arrived so far; it belongs to the I/O thread."""
-
-    @property
-    def waiting(self) -> int:
-        """How many events wait to be told."""
-
-    @property
-    def waiting_bytes(self) -> int:
-        """How many bytes of messages these hold."""
-
-    @property
-    def delay(self) -> float:
-        """Seconds that the oldest of them has waited; 0.0 if none waits."""
-
-    def trouble(self, patience: float) -> str | None:
-        """What keeps it from telling, for ``patience`` seconds at least; None for nothing."""
-
-    def offer(self, event: Event, size: int) -> None:
-        """As :meth:`offer_all`, for one event."""
-
-    def offer_all(self, events: list[tuple[Event, int]]) -> None:
-        """Take events, in order, each with the bytes it may take in memory; called in the I/O thread."""
-
-    def start(self) -> None:
-        """Begin to tell."""
-
-    def close(self, reason: ConnectionLost) -> None:
-        """Tell nothing more but the end of the connection."""
-
-    def join(self, timeout: float) -> bool:
-        """Wait, at most ``timeout`` seconds, until nothing is told any more; whether that is so."""
-
-    def is_inside_hook(self) -> bool:
-        """True in a thread that calls hooks."""
 
 
 class Dispatcher:
@@ -138,7 +82,9 @@ class Dispatcher:
         self._changed = threading.Condition()
         self._closed = False
         self._in_session = False
-        self._hook_began: float | None = None  # monotonic; None while no hook runs
+        # When the thread came to the hooks for an event, by the monotonic clock; it is read once for each event.
+        self._moved = 0.0
+        self._is_telling = False
         self._pid = current_process()
         self._thread = threading.Thread(target=self._run, name=f"{name}-dispatcher", daemon=True)
 
@@ -168,8 +114,7 @@ class Dispatcher:
         """
         if self._thread.ident is not None and not self._thread.is_alive():
             return f"the thread {self._thread.name} has ended"
-        began = self._hook_began
-        if began is not None and (ran := time.monotonic() - began) > patience:
+        if self._is_telling and (ran := time.monotonic() - self._moved) > patience:
             return (
                 f"a hook has been running for {ran:.0f} s in the thread {self._thread.name}; {self.waiting} events wait"
             )
@@ -275,14 +220,16 @@ class Dispatcher:
         logger.debug("dispatcher thread started")
         while True:
             batch, missed = self._next()
-            began = time.monotonic()
+            self._moved = began = time.monotonic()
             since_epoch = time.time() - began
+            self._is_telling = True
             for event, size in batch:
                 if not (size and self._closed):
-                    self._counters.waited(time.monotonic() + since_epoch - event.received_at)
+                    self._counters.waited(self._moved + since_epoch - event.received_at)
                     self._tell(event)
             for event in missed:
                 self._tell(event)
+            self._is_telling = False
             if not batch and not missed:
                 break
             self._counters.hook_seconds += time.monotonic() - began
@@ -311,33 +258,23 @@ class Dispatcher:
 
     def _tell(self, event: Event) -> None:
         """Call the hooks for an event from the queue; nothing that they raise, not even SystemExit, ends the thread."""
+        droppable = isinstance(event, Snapshot)
         try:
-            if isinstance(event, Snapshot):
-                self._tell_changes(event)
-            else:
-                for each in self._telling.of(event):
-                    self._deliver(each)
+            for each in self._telling.of(event):
+                if droppable and self._closed:
+                    break
+                self._counters.told(each)
+                deliver(self._handler, each, guard=BaseException)
+                if has_left(self._pid):
+                    logger.error("a process forked inside a hook ends with the hook: end it there, with os._exit()")
+                    raise SystemExit  # ends this thread, the only one here; the parent's goes on
+                if isinstance(each, InitialInfo):
+                    self._told()
+                self._moved = time.monotonic()
+            if droppable:  # only now the picture says so, too
+                self._told()
         except Exception as error:
             self._counters.bugs += 1
             logger.exception("an event could not be told; please report this as a bug of basix_cti")
             deliver(self._handler, Failed(error, received_at=time.time()), guard=BaseException)
-        self._hook_began = None
-
-    def _tell_changes(self, snapshot: Snapshot) -> None:
-        for event in self._telling.catch_up(
-            snapshot.picture, snapshot.elements, snapshot.received_at, joining=snapshot.joining
-        ):
-            if self._closed:
-                break
-            self._deliver(event)
-        self._told()  # only now the picture says so, too
-
-    def _deliver(self, event: Event) -> None:
-        self._hook_began = time.monotonic()
-        self._counters.told(event)
-        deliver(self._handler, event, guard=BaseException)
-        if has_left(self._pid):
-            logger.error("a process forked inside a hook ends with the hook: end it there, with os._exit()")
-            raise SystemExit  # ends this thread, the only one here; the parent's goes on
-        if isinstance(event, InitialInfo):
-            self._told()
+            self._moved = time.monotonic()

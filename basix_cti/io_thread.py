@@ -12,7 +12,6 @@ from typing import Any
 
 from .auth import Auth
 from .base_thread import ClientThread, Timing
-from .dispatcher import Sink
 from .endpoint import Endpoint
 from .errors import (
     ConnectionLimitReached,
@@ -30,6 +29,7 @@ from .limits import Limits
 from .opening import connect
 from .protocol import Protocol
 from .proxy import Proxy
+from .sink import Sink
 from .statistics import Counters
 from .tap import Tap
 from .transport import Connection

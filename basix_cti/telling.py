@@ -23,6 +23,7 @@ from .events import (
     SystemMsg,
 )
 from .handler import CTIHandler
+from .sink import Snapshot
 from .state import Picture, Tracker
 
 __all__ = ["Telling", "count_raised", "deliver", "hook_raised"]
@@ -49,20 +50,18 @@ class Telling:
         self.calls: CallTracker | None = CallTracker(self.picture) if track_calls else None
 
     def of(self, event: Event) -> Iterable[Event]:
-        """What is to be told for one event from the wire, in order; run it to its end.
+        """What is to be told for one event from the wire, or for a snapshot, in order; run it to its end.
 
         Just before an event is given out, it is taken into the picture and the calls.
         """
-        if not isinstance(event, InfoEvent):
-            return self._each(self._tracker.track(event))
-        completed = self._tracker.complete(event)  # nearly all events are such ones: they need no generator
-        return (completed,) if self.calls is None else (completed, *self.calls.take(completed))
-
-    def catch_up(
-        self, newest: Picture, missed: set[str], received_at: float, *, joining: bool = False
-    ) -> Iterable[Event]:
-        """Likewise when messages were dropped; the parameters are those of :meth:`Tracker.catch_up`."""
-        return self._each(self._tracker.catch_up(newest, missed, received_at, joining=joining))
+        if isinstance(event, InfoEvent):  # nearly all are: they need no generator
+            completed = self._tracker.complete(event)
+            return (completed,) if self.calls is None else (completed, *self.calls.take(completed))
+        if isinstance(event, Snapshot):
+            return self._each(
+                self._tracker.catch_up(event.picture, event.elements, event.received_at, joining=event.joining)
+            )
+        return self._each(self._tracker.track(event))
 
     def _each(self, events: Iterator[Event]) -> Iterator[Event]:
         for event in events:

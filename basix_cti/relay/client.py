@@ -6,8 +6,8 @@ from typing import Any
 
 from ..base_client import Client
 from ..base_thread import ClientThread, Timing
-from ..dispatcher import Sink
 from ..handler import CTIHandler
+from ..sink import Sink
 from ..tap import Tap
 from .follower import RelayThread
 from .keys import Keys

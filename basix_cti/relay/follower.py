@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from ..base_thread import ClientThread, Timing
 from ..commands import Command
-from ..dispatcher import Sink, Snapshot
 from ..elements import Element, ParkInfo
 from ..errors import (
     ConnectError,
@@ -28,6 +27,7 @@ from ..errors import (
     Stopped,
 )
 from ..events import Event, Failed, InfoEvent, InitialInfo, Msg, Session, SystemMsg, UnknownMessage
+from ..sink import Sink, Snapshot
 from ..state import Picture
 from ..statistics import Counters
 from ..waiting import Interrupted, wait_for
@@ -258,7 +258,7 @@ def _snapshot(
     picture._confirmed = confirmed
     for key in picture._tables["channel"]:
         picture._ended.pop(key, None)
-    return Snapshot(picture, full, received_at=time.time())
+    return Snapshot(picture, full, received_at=time.time(), joining=True)
 
 
 def _better(item: Element, known: Element | None) -> Element:

@@ -16,11 +16,11 @@ from typing import Any
 from ..auth import Ticket
 from ..calls import Call
 from ..client import CTIClient
-from ..dispatcher import Sink
 from ..errors import AuthError, CommandError, ConnectError, CTIError, NotConnected
 from ..forks import opened
 from ..handler import CTIHandler
 from ..health import Probes
+from ..sink import Sink, Snapshot
 from ..state import Picture
 from ..telling import Telling
 from ..waiting import Waker, wait_for
@@ -93,7 +93,7 @@ class HeldClient(CTIClient):
         found = Telling(track_calls=True)
         assert found.calls is not None
         newest = self.publisher.copy()
-        for _ in found.catch_up(newest, set(newest.elements()), time.time(), joining=True):
+        for _ in found.of(Snapshot(newest, set(newest.elements()), received_at=time.time(), joining=True)):
             pass
         return found.calls.calls
 

@@ -18,7 +18,19 @@ assert VERSION is not None, "basix_cti/version.py holds the version"
 
 COMPILED = [
     f"basix_cti/{module}.py"
-    for module in ("frames", "decoder", "readers", "builder", "protocol", "state", "calls", "call_tracker")
+    for module in (
+        "frames",
+        "decoder",
+        "readers",
+        "builder",
+        "protocol",
+        "state",
+        "statistics",
+        "calls",
+        "call_tracker",
+        "telling",
+        "dispatcher",
+    )
 ]
 USE_MYPYC = os.environ.get("BASIX_CTI_USE_MYPYC", "") not in ("", "0")
 

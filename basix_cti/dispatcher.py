@@ -1,4 +1,7 @@
-"""The dispatcher thread, which makes every call into user code, and the bounded queue before it."""
+"""The dispatcher thread, which makes every call into user code, and the bounded queue before it.
+
+May be compiled by mypyc.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from .errors import ConnectionLost
 from .events import Connected, Disconnected, Event, Failed, InfoEvent, InitialInfo, Overflowed
@@ -26,13 +28,15 @@ _BATCH = 128
 _inside = threading.local()
 
 
-@dataclass(slots=True)
 class _Overflow:
     """Messages that found no room, until the dispatcher has caught up."""
 
-    count: int = 0
-    missed: set[str] = field(default_factory=set)
-    received_at: float = 0.0
+    __slots__ = ("count", "missed", "received_at")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.missed: set[str] = set()
+        self.received_at = 0.0
 
 
 class Dispatcher:
@@ -86,7 +90,7 @@ class Dispatcher:
         self._moved = 0.0
         self._is_telling = False
         self._pid = current_process()
-        self._thread = threading.Thread(target=self._run, name=f"{name}-dispatcher", daemon=True)
+        self._worker = threading.Thread(target=self._run, name=f"{name}-dispatcher", daemon=True)
 
     @property
     def waiting(self) -> int:
@@ -112,11 +116,11 @@ class Dispatcher:
         Args:
             patience: for how many seconds the hooks for one event may run.
         """
-        if self._thread.ident is not None and not self._thread.is_alive():
-            return f"the thread {self._thread.name} has ended"
+        if self._worker.ident is not None and not self._worker.is_alive():
+            return f"the thread {self._worker.name} has ended"
         if self._is_telling and (ran := time.monotonic() - self._moved) > patience:
             return (
-                f"a hook has been running for {ran:.0f} s in the thread {self._thread.name}; {self.waiting} events wait"
+                f"a hook has been running for {ran:.0f} s in the thread {self._worker.name}; {self.waiting} events wait"
             )
         return None
 
@@ -177,7 +181,7 @@ class Dispatcher:
 
     def start(self) -> None:
         """Start the thread; it begins when that of the former life has ended."""
-        self._thread.start()
+        self._worker.start()
 
     def close(self, reason: ConnectionLost) -> None:
         """Let the thread end after the hook that runs now; of what waits, only events of the connection are told.
@@ -200,10 +204,10 @@ class Dispatcher:
 
     def join(self, timeout: float) -> bool:
         """Wait for the thread's end, at most ``timeout`` seconds; True if it has ended, or cannot be waited for."""
-        if self._thread.ident is None or self.is_inside_hook():
+        if self._worker.ident is None or self.is_inside_hook():
             return True
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        self._worker.join(timeout)
+        return not self._worker.is_alive()
 
     def is_inside_hook(self) -> bool:
         """True in a thread that calls hooks of this client, of whatever life."""
@@ -237,8 +241,8 @@ class Dispatcher:
 
     def _end(self) -> None:
         """Wait until this life's last hook has returned."""
-        if self._thread.ident is not None:
-            self._thread.join()
+        if self._worker.ident is not None:
+            self._worker.join()
 
     def _next(self) -> tuple[list[tuple[Event, int]], list[Event]]:
         """The next events; or, when all are told, what makes good for those that were dropped. Nothing at the end."""

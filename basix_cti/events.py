@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from .calls import Call
 from .elements import Channel, Element, MessageWaiting, ParkInfo
@@ -31,9 +31,9 @@ __all__ = [
     "UnknownMessage",
 ]
 
-ADDED = "added"
-UPDATED = "updated"
-REMOVED = "removed"
+ADDED: Final = "added"
+UPDATED: Final = "updated"
+REMOVED: Final = "removed"
 
 
 @dataclass(slots=True)

@@ -1,4 +1,7 @@
-"""What a client counts, for those who watch over it: ``client.statistics``. No I/O, no threads, no clock."""
+"""What a client counts, for those who watch over it: ``client.statistics``. No I/O, no threads, no clock.
+
+May be compiled by mypyc.
+"""
 
 from __future__ import annotations
 

@@ -63,6 +63,11 @@ class Browser:
         code = "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
         return str(self.script(code, selector, name))
 
+    def mark(self, selector: str) -> str:
+        """What the style sheet puts before it."""
+        code = "return getComputedStyle(document.querySelector(arguments[0]), '::before').content"
+        return str(self.script(code, selector))
+
     def command(self, name: str, **parameters: Any) -> None:
         """One of the browser's own."""
         self.driver.execute_cdp_cmd(name, parameters)
@@ -143,7 +148,9 @@ def test_a_call_appears_ticks_turns_amber_and_red_and_disappears(browser: Browse
         assert "********34" in browser.call()
         assert browser.text("#figures .waiting .value") == "1"
         browser.wait(lambda: browser.has(".call.waits.amber"), "amber")
+        assert browser.mark(".call .time") == '"! "', "for those to whom the colours look alike"
         browser.wait(lambda: browser.has(".call.waits.red") and browser.has(".figure.longest.red"), "red")
+        assert browser.mark(".call .time") == browser.mark("#figures .longest .value") == '"!! "'
         assert seconds(browser.text(".call .time")) >= 6
         assert seconds(browser.text("#figures .longest .value")) >= 6
         now = seconds(browser.text(".call .time"))

@@ -23,7 +23,7 @@ sys.path.append(str(Path(__file__).parent.parent))
 settings.register_profile("basix_cti", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("basix_cti")
 
-_SETTLE = 5.0
+_SETTLE = 20.0
 
 
 def pytest_configure() -> None:

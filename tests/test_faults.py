@@ -315,7 +315,7 @@ def test_04_what_the_rules_do_not_forbid(peer: Peer, recorder: Recorder, size: i
 
 def test_05_half_open(peer: Peer) -> None:
     """The peer is there no more, and no FIN has told it: nothing comes, not even an answer to a ping."""
-    interval, patience = 0.3, 0.3
+    interval, patience = 0.3, 1.5
 
     def notice() -> float:
         with Peer() as silent, Incident(silent, ping_interval=interval, ping_timeout=patience) as incident:

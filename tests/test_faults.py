@@ -369,7 +369,7 @@ def test_06_a_byte_now_and_then_does_not_put_off_the_deadline(peer: Peer) -> Non
 
 def test_06_each_frame_has_the_whole_time(peer: Peer) -> None:
     """A stream that is never between two frames when it pauses, and in which each of them ends soon, goes on."""
-    patience = 2.0
+    patience = 4.0  # a busy machine may stand still for a while
     with Incident(peer, frame_timeout=patience) as incident:
         begun, count = time.monotonic(), 0
         incident.link.send(WHOLE[:50])
@@ -382,7 +382,7 @@ def test_06_each_frame_has_the_whole_time(peer: Peer) -> None:
 
 def test_07_any_byte_is_a_sign_of_life(peer: Peer) -> None:
     """A peer too busy to answer pings, whose message comes byte by byte, one for each ping."""
-    interval, patience = 0.25, 2.0
+    interval, patience = 0.25, 4.0
     with Incident(peer, ping_interval=interval, ping_timeout=patience) as incident:
         begun = time.monotonic()
         for byte in change("staying", "CHANNEL_ANSWER", "updated"):

@@ -156,7 +156,7 @@ def test_clients_of_one_site_are_told_apart(pbx: Simulator) -> None:
 def test_health_and_readiness(pbx: Simulator) -> None:
     gate = Gate()
     client = client_of(pbx, gate)
-    with ProbeServer(Probes(client, patience=0.2)) as server:
+    with ProbeServer(Probes(client, patience=1.0)) as server:
 
         def health() -> tuple[int, str]:
             return ask(f"{server.url}/healthz")[:2]

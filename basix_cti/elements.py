@@ -610,7 +610,7 @@ class ParkInfo:
             item.uuid,
             _told(told, extra, "slot", "park_slot"),
             _told(told, extra, "parker_id", "user_id"),
-            _told(told, extra, "parker_name", "user_name"),
+            _name(_told(told, extra, "parker_name", "user_name")),
         )
 
     def to_dict(self) -> dict[str, Json]:
@@ -669,6 +669,13 @@ def message_waiting_of(fields_: UnknownElement) -> MessageWaiting:
     elif text is None and not (new is None and saved is None):
         text = f"{new or 0}/{saved or 0}"
     return MessageWaiting(kind, target_id, name, _count(new), _count(saved), str(text or ""), extra)
+
+
+def _name(value: Json) -> str | None:
+    try:
+        return _text(value)
+    except ValueError:  # a number beyond sys.set_int_max_str_digits()
+        return None
 
 
 def _text(value: Json) -> str | None:

@@ -450,6 +450,7 @@ class TestParkInfo:
             (ParkedChannel(uuid="c1", extra={"park_slot": {"x": 1}}), ParkInfo("c1")),
             (ParkedChannel(uuid="c1", extra={"user_id": 7, "user_name": "s"}), ParkInfo("c1", None, 7, "s")),
             (ParkedChannel(uuid="c1", extra={"parker_id": 8, "user_id": 7}), ParkInfo("c1", None, 8)),
+            (ParkedChannel(uuid="c1", extra={"parker_name": 8}), ParkInfo("c1", None, None, "8")),
             (ParkedChannel(uuid="c1", state=FIRST_PARK, extra={"parker_id": 8}), ParkInfo("c1", "901", 8)),
             (User(id=1), None),
             (UnknownElement(name="x", extra={"slot": 1}), None),
@@ -458,6 +459,9 @@ class TestParkInfo:
     )
     def test_table(self, item: Element, info: ParkInfo | None) -> None:
         assert ParkInfo.of(item) == info
+
+    def test_a_name_that_is_a_number_too_long_to_write_out(self) -> None:
+        assert ParkInfo.of(ParkedChannel(uuid="c1", extra={"parker_name": 10**5000})) == ParkInfo("c1")
 
     def test_to_dict(self) -> None:
         assert ParkInfo("c1", 901, 7, "suzuki").to_dict() == {

@@ -507,6 +507,21 @@ def test_values_of_any_type(messages: list[Term], gap: int) -> None:
     parser.check_that_it_still_works()
 
 
+def test_a_parker_whose_name_is_a_number() -> None:
+    """Compiled code takes nothing but text where text is declared."""
+    state = (1_700_000_000_000_000, Atom("park"), 901, UNDEFINED, UNDEFINED, UNDEFINED)
+    nonsense = Nonsense()
+    for message in (
+        (Atom("field_spec"), b"chan_info", [Atom("uuid"), Atom("state")]),
+        (Atom("field_spec"), b"park_info", [Atom("uuid"), Atom("slot"), Atom("parker_id"), Atom("parker_name")]),
+        (Atom("chan_info"), (b"c1", state)),
+        (Atom("park_info"), (b"c1", 901, 7, 8)),
+    ):
+        nonsense.take(encode(message))
+    assert nonsense.told.of("on_park_info") == [ParkInfo("c1", 901, 7, "8")]
+    assert [call.park for call in nonsense.parser.calls] == [ParkInfo("c1", 901, 7, "8")]
+
+
 def test_json_that_nests_as_deep_as_it_likes_can_be_told_and_compared() -> None:
     parser = Nonsense()
     parser.take(encode(field_spec("channel", ["uuid", "whoscall"])))

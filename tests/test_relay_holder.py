@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from types import SimpleNamespace
 
 import pytest
 from programs import TIMEOUT
@@ -110,3 +112,39 @@ def test_what_waits_is_written_before_it_waits(
         tenure._commands.close()
     assert [waiting > 0 for waiting, _ in waits] == [True, True, False]
     assert [timeout for waiting, timeout in waits if waiting and timeout > 0] == []
+
+
+def test_a_process_that_was_stopped_looks_again_before_it_complains(
+    pbx: Simulator, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if it was stopped just after it had looked: meanwhile, Redis has answered."""
+    slept = 0.0
+
+    def stopped(waker: Waker, redis: RedisLink, write: bool, timeout: float) -> bool:
+        nonlocal slept
+        if slept:
+            return wait_for(waker, redis, write, timeout)
+        assert wait_for(waker, redis, write, TIMEOUT)
+        slept = 3600.0
+        return False
+
+    relay = Relay(server.url, held(pbx))
+    with closing(RedisLink(relay._address, relay._waker, "test")) as redis, closing(relay._waker):
+        redis.open()
+        found = relay._wait_for_lease(redis)
+        assert found is not None
+        tenure = _Tenure(relay, redis, found[0], [])
+        tenure._commands.open()
+        clock = SimpleNamespace(monotonic=lambda: time.monotonic() + slept, time=time.time)
+        for module in ("relay.holder", "relay.link", "waiting"):
+            monkeypatch.setattr(f"basix_cti.{module}.time", clock)
+        monkeypatch.setattr("basix_cti.relay.link.wait_for", stopped)
+        assert redis.call("PING") == b"PONG"
+        redis.call("RPUSH", relay._keys.commands(tenure.epoch), "no command")
+        slept = 0.0
+        monkeypatch.setattr("basix_cti.relay.link.wait_for", wait_for)
+        monkeypatch.setattr("basix_cti.relay.holder.wait_for", stopped)
+        tenure._listen()
+        tenure._listen()
+        assert not tenure._commands.waiting
+        tenure._commands.close()

@@ -378,9 +378,10 @@ class _Tenure:
         left = 0.0  # what waits may be more than one turn takes, and nothing may come behind it
         if not self._publisher.waiting:
             left = self._renewed + min(1.0, self._relay._lease / 5) - time.monotonic()
+        late = time.monotonic() > redis.due  # judged by a look from then on: who was stopped has not looked
         if not wait_for(self._relay._waker, redis, False, left):
             self._relay._waker.drain()
-            if time.monotonic() > redis.due:
+            if late:
                 raise ConnectError(f"Redis at {redis.peer}: no answer for too long")
             return
         answer = redis.answer()

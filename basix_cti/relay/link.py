@@ -189,11 +189,12 @@ class RedisLink:
         sock = self._socket()
         try:
             deadline = Deadline(self._address.timeout)
-            while not wait_for(self._waker, sock, False, deadline.left()):
+            # Who was stopped, or waits for a processor, after a look must look once more before judging.
+            while not wait_for(self._waker, sock, False, left := deadline.left()):
                 if self._waker.stopping:
                     self.close()
                     raise Interrupted
-                if deadline.left() <= 0:
+                if left <= 0:
                     raise OSError(f"no answer within {self._address.timeout:g} s")
                 self._waker.drain()
             answer = self._connection.read_response()

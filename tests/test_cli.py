@@ -221,14 +221,16 @@ def test_tail_of_calls(simulator: Simulator) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     connected, *calls = done.stdout.splitlines()
     assert "connected to" in connected
-    told = {}
+    told: dict[str, list[str]] = {}
     for line in calls:
         found = re.fullmatch(r"[0-9:.]{12} call (\w+): \d+.* -> [^,]+(.*) \[[0-9a-f-]{36}\]", line)
         assert found is not None, line
-        told[found[1]] = found[2]
+        told.setdefault(found[1], []).append(found[2])
     assert {"ringing", "answered", "ended"} <= set(told)
-    assert re.fullmatch(r", by .+ after \d+ s", told["answered"])
-    assert re.match(r", (answered|missed|abandoned|busy|voicemail|picked up elsewhere|failed)", told["ended"])
+    # What was up before, or nobody in particular took, is told without that: it depends on the moment which come.
+    assert any(re.fullmatch(r", by .+ after \d+ s", rest) for rest in told["answered"])
+    outcomes = r", (answered|missed|abandoned|busy|voicemail|picked up elsewhere|failed)"
+    assert any(re.match(outcomes, rest) for rest in told["ended"])
 
 
 @pytest.mark.parametrize("calls", [True, False])

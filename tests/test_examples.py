@@ -51,9 +51,10 @@ class HttpPeer:
 
             def do_PUT(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                self.send_response(outer.status)
+                status = outer.status
+                outer.requests.put((self.command, body))  # ahead of the answer: behind it the next request may come
+                self.send_response(status)
                 self.end_headers()
-                outer.requests.put((self.command, body))
 
             def log_message(self, format: str, *args: object) -> None:
                 """Nothing on stderr."""

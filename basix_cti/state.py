@@ -194,10 +194,9 @@ class Picture:
             table[key] = item
         return True
 
-    def _tables_of(self, event: InitialInfo) -> dict[str, _Table]:
+    def _tables_of(self, event: InitialInfo, ends: _Table) -> dict[str, _Table]:
         """What the full present state of one element makes of the tables, the present ones left as they are."""
         element = event.element
-        ends = _ends_among(event)
         table = _by_key([item for item in event.items if not _is_end(item)] if ends else event.items)
         now = self._tables.get(element, {})
         for key in self._touched.get(element, ()):
@@ -236,16 +235,17 @@ class Picture:
 
     def _take_initial(self, event: InitialInfo) -> list[str]:
         """Take a full state in; the elements that it was the full state of, or that it has emptied."""
-        tables = self._tables_of(event)
+        ends = _ends_among(event)
+        tables = self._tables_of(event, ends)
         if event.element == "channel":
             for key in self._tables.get("channel", {}).keys() - tables["channel"].keys():
                 self._remember_end(key)
         self._replace(tables)
-        self._confirm(event, tables)
+        self._confirm(event, tables, ends)
         return list(tables)
 
-    def _confirm(self, event: InitialInfo, tables: dict[str, _Table]) -> None:
-        for key in _ends_among(event):
+    def _confirm(self, event: InitialInfo, tables: dict[str, _Table], ends: _Table) -> None:
+        for key in ends:
             self._remember_end(key)
         for element in _told_by(event, tables):
             self._confirmed.add(element)
@@ -361,8 +361,8 @@ class Tracker:
         self.picture._session = newest._session
 
     def _initial(self, event: InitialInfo) -> Iterator[Event]:
-        tables = self.picture._tables_of(event)
         ends = _ends_among(event)
+        tables = self.picture._tables_of(event, ends)
         # The first state of all is told as a whole, unless another element told the same before.
         superseding = event.generation == 2 and len(tables) > 1
         first = event.element not in self._initialised and not superseding
@@ -371,7 +371,7 @@ class Tracker:
             yield from self._differences(element, compared, ends if element == "channel" else {}, event.received_at)
         self._initialised.update(_told_by(event, tables))
         self._adopt(tables)
-        self.picture._confirm(event, tables)
+        self.picture._confirm(event, tables, ends)
         if event.element == "channel":
             unkeyed = [item for item in event.items if item.key is None and not _is_end(item)]
             event.channels = _channels([*tables["channel"].values(), *unkeyed])

@@ -8,7 +8,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
-from math import inf
 from typing import TypeAlias
 
 from .events import CallEvent, Event, InfoEvent, InitialInfo
@@ -21,7 +20,6 @@ LAG_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 # Type (info_event, call, ...), element, and what happened; "" for none.
 Kind: TypeAlias = tuple[str, str, str]
 
-_LAG_LIMITS = (-inf, *LAG_BOUNDS, inf)
 _MAX_KINDS = 500
 _OTHER = "other"
 
@@ -106,9 +104,6 @@ class Counters:
     """
 
     __slots__ = (
-        "_above",
-        "_lag_class",
-        "_up_to",
         "bugs",
         "connections",
         "disconnections",
@@ -140,8 +135,6 @@ class Counters:
         self.hook_seconds = 0.0
         self.lag_counts = [0] * (len(LAG_BOUNDS) + 1)
         self.lag_seconds = 0.0
-        self._lag_class = 0
-        self._above = self._up_to = 0.0
 
     def told(self, event: Event) -> None:
         """Count an event that is told to the handler."""
@@ -162,10 +155,7 @@ class Counters:
 
     def waited(self, seconds: float) -> None:
         """Count a message that waited so long; less than nothing, as after a change of the clock, counts as nothing."""
-        if not self._above < seconds <= self._up_to:  # mostly it is of the same class as the one before
-            self._lag_class = bisect_left(LAG_BOUNDS, seconds)
-            self._above, self._up_to = _LAG_LIMITS[self._lag_class : self._lag_class + 2]
-        self.lag_counts[self._lag_class] += 1
+        self.lag_counts[bisect_left(LAG_BOUNDS, seconds)] += 1
         if seconds > 0.0:
             self.lag_seconds += seconds
 

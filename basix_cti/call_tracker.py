@@ -243,7 +243,7 @@ class CallTracker:
                 live.legs[uuid] = _with_channel(leg, channel)
                 live.refresh()
                 return
-        was: Phase = leg.spans[-1].phase if leg is not None and leg.spans else "new"
+        was: Phase = "new" if leg is None else leg.phase
         phase = _phase_of(channel, was)
         other = None if channel.other_uuid == uuid else channel.other_uuid
         partner = other
@@ -268,7 +268,7 @@ class CallTracker:
         if other is not None and not ended and other not in self._index:
             self._name(live, other)
         rule = _MEANING.get((was, phase))
-        if phase == was and rule is not None and not _is_another(leg, channel, phase, partner, ended):
+        if phase == was and rule is not None and not _is_another(leg, channel, phase, partner):
             rule = None
         if synthetic and not self._silent:
             live.uncertain = True
@@ -288,7 +288,7 @@ class CallTracker:
         if moved:
             start = _since(channel, phase, leg)
             # What the channel left inside a gap may have ended at any time in it.
-            spans = _followed(spans, None if synthetic else start, Span(phase, start))
+            spans = (*_closed(spans, None if synthetic else start), Span(phase, start))
             if phase == "parked":
                 park = ParkInfo.of(channel) or ParkInfo(channel.uuid)
         if phase == "talking":
@@ -565,19 +565,12 @@ def _closed(spans: tuple[Span, ...], end: int | None) -> tuple[Span, ...]:
     return (*spans[:-1], Span(last.phase, last.start, end))
 
 
-def _followed(spans: tuple[Span, ...], end: int | None, now: Span) -> tuple[Span, ...]:
-    if not spans:
-        return (now,)
-    last = spans[-1]
-    return (*spans[:-1], Span(last.phase, last.start, end), now)
-
-
-def _is_another(leg: Leg, channel: Channel, phase: Phase, partner: str | None, ended: bool) -> bool:
+def _is_another(leg: Leg, channel: Channel, phase: Phase, partner: str | None) -> bool:
     """Whether a channel that is in the same phase as before has another target, partner or slot."""
     if phase == "talking":
         return leg.partner is not None and partner is not None and partner != leg.partner
     if phase == "parked":
-        park = None if ended or leg.park is None else ParkInfo.of(channel)
+        park = ParkInfo.of(channel)
         return park is not None and leg.park is not None and park.slot not in (None, leg.park.slot)
     before, now = _aim(leg.channel.state), _aim(channel.state)
     if before is None or now is None:

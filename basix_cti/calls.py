@@ -117,6 +117,11 @@ class Party:
         }
 
 
+def _reduced(item: Any) -> tuple[Any, ...]:
+    """What ``__reduce__`` tells of a dataclass: how to make another one like it."""
+    return type(item), tuple(getattr(item, each.name) for each in fields(item))
+
+
 @dataclass(slots=True, init=False)
 class Leg:
     """A channel's part in a call. Immutable by contract.
@@ -169,8 +174,8 @@ class Leg:
         self.park = park
         self.user = user
 
-    def __reduce__(self) -> tuple[type[Leg], tuple[Any, ...]]:
-        return type(self), tuple(getattr(self, each.name) for each in fields(self))
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reduced(self)
 
     @property
     def uuid(self) -> str:
@@ -306,8 +311,8 @@ class Call:
         self.partial = partial
         self.joined = joined
 
-    def __reduce__(self) -> tuple[type[Call], tuple[Any, ...]]:
-        return type(self), tuple(getattr(self, each.name) for each in fields(self))
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reduced(self)
 
     # Who
 

@@ -618,11 +618,6 @@ class ParkInfo:
         return {name: getattr(self, name) for name in ("uuid", "slot", "parker_id", "parker_name")}
 
 
-def _first(extra: dict[str, Json], *names: str) -> Json:
-    """The first of these fields that has a value; a list of integers can only be a string here."""
-    return next((value for name in names if (value := _single(extra.get(name))) is not None), None)
-
-
 def _told(state: dict[str, Json], extra: dict[str, Json], name: str, other_name: str) -> Json:
     """The value of a field that has two names, in the state or beside it."""
     for each in (name, other_name):
@@ -634,7 +629,7 @@ def _told(state: dict[str, Json], extra: dict[str, Json], name: str, other_name:
 
 
 def _single(value: Json) -> Scalar:
-    """A number, truth value or text; None for what is none of these."""
+    """A number, truth value or text; None for what is none of these. A list of integers can only be a string here."""
     if isinstance(value, list):
         try:
             return read_text(value)
@@ -659,7 +654,8 @@ def message_waiting_of(fields_: UnknownElement) -> MessageWaiting:
 
     kind = _text(take("target_type", "type"))
     if kind is None:
-        kind = "group" if _first(extra, "user_id") is None and _first(extra, "group_id") is not None else "user"
+        user_id, group_id = _single(extra.get("user_id")), _single(extra.get("group_id"))
+        kind = "group" if user_id is None and group_id is not None else "user"
     target_id = take("target_id", "id", f"{kind}_id")
     name = _text(take("target_name", "name", f"{kind}_name"))
     new, saved = take("new_messages", "new"), take("saved_messages", "saved")
